@@ -1,0 +1,125 @@
+"""From dataclasses to flags: an option is spelt once, as a field, and is flag and keyword alike."""
+
+import dataclasses
+import difflib
+import functools
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import HfArgumentParser
+
+from finbert2 import files, runtime
+from finbert2.errors import UserError
+
+__all__ = ["TrainingArguments", "claim", "command", "is_finished", "option", "parse"]
+
+# A run is the same run on another machine or after another number of processes: these do not tell runs apart.
+NOT_PART_OF_A_RUN = {
+    "output_dir", "local_rank", "logging_steps", "logging_first_step", "disable_tqdm", "report_to", "run_name",
+    "_n_gpu", "dataloader_num_workers", "save_steps", "save_strategy", "save_total_limit", "use_cpu", "resume_from_checkpoint",
+    "num_proc", "ddp_backend", "push_to_hub", "hub_token", "hub_model_id", "project", "trackio_space_id",
+}  # fmt: skip
+SECRETS = ("hub_token",)
+
+
+def option(help: str, default: Any = dataclasses.MISSING, factory: Any = dataclasses.MISSING) -> Any:  # noqa: A002
+    """Return a dataclass field with a help line; without a default the flag is required."""
+    if factory is not dataclasses.MISSING:
+        return dataclasses.field(default_factory=factory, metadata={"help": help})
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass
+class TrainingArguments(transformers.TrainingArguments):
+    """HuggingFace's training arguments with the house's defaults; a stage's subclass changes a few more."""
+
+    bf16: bool | None = option("bf16 autocast; unset: wherever the device has bf16 in hardware", default=None)
+    optim: str = option("optimizer, by transformers' names", default="adamw_torch_fused")
+    logging_nan_inf_filter: bool = option("hide NaN losses from the log", default=False)
+    save_total_limit: int | None = option("checkpoints kept", default=2)
+    dataloader_num_workers: int = option("loader processes", default=0)
+    disable_tqdm: bool | None = option("no progress bars", default=False)
+
+    def __post_init__(self) -> None:
+        """Resolve the precision; refuse a bf16 that the device would only emulate."""
+        if self.bf16 and not runtime.has_bf16():
+            raise ValueError("--bf16 was asked for, but this device has no bf16 in hardware: leave the flag out")
+        if self.bf16 is None:
+            self.bf16 = runtime.has_bf16() and not self.fp16
+        super().__post_init__()
+
+
+def parse(command: str, description: str, argv: list[str] | None, *types: type) -> tuple[Any, ...]:
+    """Return one instance of each dataclass in `types`, filled from `argv` (default: the process's arguments).
+
+    Unknown and abbreviated flags are refused, and what a dataclass's `__post_init__` refuses is a usage error.
+    Exits 2 with the message on a mistake, 0 after `-h`.
+    """
+    parser = HfArgumentParser(list(types), prog=f"finbert2 {command}", description=description, allow_abbrev=False)
+    try:
+        *parsed, unknown = parser.parse_args_into_dataclasses(
+            sys.argv[1:] if argv is None else argv, return_remaining_strings=True, look_for_args_file=False
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    if unknown:
+        known = [flag for action in parser._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        parser.error(f"there is no flag {unknown[0]}" + (f"; did you mean {near[0]}?" if near else f" of {command}"))
+    return tuple(parsed)
+
+
+def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
+    """Wrap a verb's `main`: a `UserError` becomes its message and exit code 2, Ctrl-C exit code 130, no traceback."""
+
+    @functools.wraps(main)
+    def run(argv: list[str] | None = None) -> None:
+        runtime.setup_process()
+        try:
+            main(argv)
+        except UserError as error:
+            sys.stderr.write(f"error: {error}\n")
+            sys.exit(2)
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted: the same command goes on where this one stopped\n")
+            sys.exit(130)
+
+    return run
+
+
+def as_record(*parsed: Any) -> dict[str, Any]:
+    """Return the options of several dataclass instances as one flat JSON-able dictionary, secrets left out."""
+    record: dict[str, Any] = {}
+    for instance in parsed:
+        values = instance.to_dict() if hasattr(instance, "to_dict") else dataclasses.asdict(instance)
+        record |= {name: value for name, value in values.items() if name not in SECRETS}
+    return json.loads(json.dumps(record, default=str))
+
+
+def claim(output_dir: str | Path, *parsed: Any) -> None:
+    """Write `args.json` into `output_dir`, or refuse a folder that holds a run with other options.
+
+    A folder that holds the same run is accepted: training then resumes in it.
+    Raises `UserError` naming the options that differ.
+    """
+    path, record = Path(output_dir) / "args.json", as_record(*parsed)
+    if path.exists():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        names = sorted((earlier.keys() & record.keys()) - NOT_PART_OF_A_RUN)
+        differing = [f"--{n} was {earlier[n]!r}, is {record[n]!r}" for n in names if earlier[n] != record[n]]
+        if differing:
+            raise UserError(
+                f"{output_dir} holds another run ({'; '.join(differing[:4])}): "
+                "choose another --output_dir, or remove this one to start anew"
+            )
+    if runtime.is_main_process():
+        files.write_json(path, record)
+
+
+def is_finished(output_dir: str | Path) -> bool:
+    """Tell whether the run in `output_dir` came to its end, that is, wrote its `results.json`."""
+    return (Path(output_dir) / "results.json").exists()

@@ -1,0 +1,47 @@
+"""The command `finbert2 <stage> <verb>`: a table of verbs, each imported only when it is called."""
+
+import importlib
+import sys
+
+from finbert2 import __version__
+
+VERBS: tuple[tuple[str, str, str], ...] = (
+    ("corpus", "prepare", "text files → cleaned, de-duplicated JSONL shards"),
+    ("tokenizer", "train", "corpus + base tokenizer → tokenizer with domain words (+ model with grown embeddings)"),
+    ("tokenizer", "evaluate", "tokenizers + text → tokens per character, unknown rate, speed"),
+    ("pretrain", "run", "corpus + checkpoint → checkpoint, by MLM or RetroMAE"),
+    ("pretrain", "evaluate", "corpus + checkpoint → held-out loss, pseudo-perplexity, masked accuracy"),
+    ("labeler", "train", "labelled texts → classifier or tagger"),
+    ("labeler", "predict", "texts → labels, probabilities, optional CLS vectors"),
+    ("labeler", "evaluate", "model + labelled texts → metrics beside plain baselines"),
+    ("retriever", "mine", "training rows + passages → rows with hard negatives"),
+    ("retriever", "train", "rows → sentence encoder (a SentenceTransformer folder)"),
+    ("retriever", "evaluate", "models + queries, passages, judgements → nDCG, MRR, MAP, recall at k"),
+    ("retriever", "index", "passages → Milvus collection (a file or a server)"),
+    ("retriever", "search", "query → ranked passages, dense, BM25 or hybrid"),
+    ("topics", "run", "titles → topics, their words, quality, figures, a saved model"),
+    ("topics", "predict", "new titles + saved model → topics"),
+    ("quickstart", "run", "every stage, small, on the sample data or a folder of yours → a report page"),
+)
+
+USAGE = "usage: finbert2 <stage> <verb> [flags]      flags of a verb: finbert2 <stage> <verb> -h"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Import the verb that `argv` names and hand it the remaining arguments; exit 2 with the table if there is none."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] in (["--version"], ["-V"]):
+        print(f"finbert2 {__version__}")
+        return
+    stage, verb, flags = [*argv[:2], "", ""][0], [*argv[:2], "", ""][1], argv[2:]
+    if any((stage, verb) == row[:2] for row in VERBS):
+        importlib.import_module(f"finbert2.{stage}.{verb}").main(flags)
+        return
+    asked_for_help = not argv or "-h" in argv or "--help" in argv
+    rows = [row for row in VERBS if row[0] == stage] or list(VERBS)
+    table = "\n".join([USAGE, "", *(f"  {stage:<11}{verb:<10}{line}" for stage, verb, line in rows)])
+    if asked_for_help:
+        print(table)
+        return
+    print(f"{table}\n\nfinbert2: error: there is no command '{' '.join(argv[:2])}'", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,105 @@
+"""Loading models by local folder or Hub name, and the protocol of a sentence encoder."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from finbert2 import runtime
+from finbert2.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
+T = TypeVar("T")
+
+
+class Encoder(Protocol):
+    """Whatever turns texts into vectors."""
+
+    def encode(self, texts: Sequence[str], is_query: bool = False) -> "np.ndarray":
+        """Return unit vectors (texts, width) in float32; queries get the model's query prompt."""
+
+
+def load(loader: Callable[..., T], name: str, **options: Any) -> T:
+    """Return `loader(name, **options)`, say `AutoModel.from_pretrained`, of a local folder or a Hub name.
+
+    Raises `UserError` saying which name was tried and how to go on.
+    """
+    folder = Path(name)
+    looks_local = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
+    if looks_local and not any((folder / file).exists() for file in ("config.json", "tokenizer_config.json")):
+        inside = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) if folder.is_dir() else "no such folder"
+        raise UserError(
+            f"{name} is not a model folder (no config.json there; found: {inside or 'nothing'}): "
+            "name a folder written by save_pretrained, or a Hub name such as valuesimplex-ai-lab/FinBERT2-base"
+        )
+    try:
+        return loader(name, **options)
+    except OSError as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"the model '{name}' could not be loaded ({first}): check the name and the network (HF_ENDPOINT names a "
+            "mirror, HF_TOKEN a token), or download it elsewhere and give the local folder"
+        ) from None
+
+
+def fingerprint(name: str) -> str:
+    """Return a short text that changes when the weights behind a folder or Hub name do."""
+    import hashlib
+
+    weights = sorted(Path(name).glob("*.safetensors")) + sorted(Path(name).glob("pytorch_model*.bin"))
+    if not weights:
+        return hashlib.sha256(name.encode()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for path in weights:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class SentenceEncoder:
+    """A SentenceTransformer folder, or a plain BERT read by its normalised CLS vector, behind `Encoder`."""
+
+    def __init__(self, name: str, batch_size: int = 64, max_seq_length: int | None = None) -> None:
+        self.name = name
+        self.batch_size = batch_size
+        self.model = load_sentence_transformer(name, max_seq_length)
+
+    @property
+    def width(self) -> int:
+        """Length of the vectors."""
+        return int(self.model.get_embedding_dimension() or 0)
+
+    def encode(self, texts: Sequence[str], is_query: bool = False, show_progress: bool = False) -> "np.ndarray":
+        """Return unit vectors (texts, width) in float32; queries get the model's "query" prompt."""
+        import numpy as np
+
+        prompt = "query" if is_query and self.model.prompts.get("query") else None
+        with runtime.autocast():
+            vectors = self.model.encode(
+                list(texts), prompt_name=prompt, batch_size=self.batch_size, normalize_embeddings=True,
+                show_progress_bar=show_progress, convert_to_tensor=True,
+            )  # fmt: skip
+        return vectors.float().cpu().numpy().astype(np.float32).reshape(len(texts), self.width)
+
+
+def load_sentence_transformer(name: str, max_seq_length: int | None = None) -> "SentenceTransformer":
+    """Open a SentenceTransformer folder or Hub name; a plain BERT gets CLS pooling and normalisation.
+
+    sentence-transformers itself would silently give a plain BERT mean pooling: the encoders of this suite are
+    trained on CLS.
+    """
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from transformers import AutoTokenizer
+
+    tokenizer = load(AutoTokenizer.from_pretrained, name)
+    if (Path(name) / "modules.json").exists() or not Path(name).exists():
+        model = load(SentenceTransformer, name, device=runtime.device())
+    else:
+        transformer = Transformer(name)
+        pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="cls")
+        model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device=runtime.device())
+    limit = max_seq_length or min(model.max_seq_length or 512, tokenizer.model_max_length, 512)
+    model.max_seq_length = limit
+    return model

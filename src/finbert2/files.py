@@ -1,0 +1,252 @@
+"""Rows from files and back: JSON lines, CSV, TSV and plain text, plain or packed; an error names file and line."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from finbert2.errors import UserError
+
+TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt")
+PACKED_SUFFIXES = (".gz", ".zst")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record of a file, with the place it came from."""
+
+    path: Path
+    line: int
+    values: dict[str, Any]
+
+    @property
+    def place(self) -> str:
+        """Where the record stands, as an error says it."""
+        return f"{self.path} line {self.line}"
+
+    def require(self, *columns: str) -> Any:
+        """Return the value of the first of `columns` that the record has; raise `UserError` if it has none."""
+        for column in columns:
+            if self.values.get(column) is not None:
+                return self.values[column]
+        wanted = " or ".join(f"'{column}'" for column in columns)
+        raise UserError(
+            f"{self.place} has no {wanted}: it has {', '.join(map(repr, self.values)) or 'nothing'}; "
+            "rename the column or field, or name yours by a flag"
+        )
+
+    def text(self, *columns: str) -> str:
+        """Return a value that has to be a string with something in it; raise `UserError` if it is not."""
+        value = self.require(*columns)
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"{self.place} has {value!r} for '{columns[0]}': a text was expected; fill or drop the row")
+        return value
+
+    def texts(self, column: str) -> list[str]:
+        """Return a value that has to be a list of strings; raise `UserError` if it is not."""
+        value = self.require(column)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise UserError(f"{self.place} has {value!r:.80} for '{column}': a list of texts was expected")
+        return value
+
+
+def suffix(path: Path) -> str:
+    """Return the suffix that says the format, `.gz` and `.zst` passed over."""
+    return Path(path.stem).suffix if path.suffix in PACKED_SUFFIXES else path.suffix
+
+
+def open_text(path: Path) -> IO[str]:
+    """Open a plain, gzip or zstandard file as UTF-8 text; a byte-order mark is passed over."""
+    if path.suffix == ".zst":
+        import zstandard
+
+        return io.TextIOWrapper(zstandard.open(path, "rb"), encoding="utf-8-sig", newline="")
+    opener = gzip.open if path.suffix == ".gz" else open
+    return opener(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[operator,no-any-return]
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its end) of a text file.
+
+    Raises `UserError` naming file and line if the file is missing or not UTF-8.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist" if not path.exists() else f"{path} is a folder, a file was expected")
+    number = 0
+    with open_text(path) as file:
+        try:
+            for number, line in enumerate(file, start=1):  # noqa: B007 - the number is read after the loop breaks
+                yield number, line.rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            # The decoder works in blocks: the bad line is somewhere after the last one that came out whole.
+            line_number = number + 1 + undecodable_line(path, number)
+            raise UserError(
+                f"{path} line {line_number} is not UTF-8 ({error.reason}, byte 0x{error.object[error.start]:02x}): "
+                f"convert the file, for example: iconv -f GB18030 -t UTF-8 {path.name} > {path.stem}.utf8{path.suffix}"
+            ) from None
+
+
+def undecodable_line(path: Path, skip: int) -> int:
+    """Return how many whole UTF-8 lines of a plain file follow the first `skip` ones before one that is not."""
+    if path.suffix in PACKED_SUFFIXES:
+        return 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file):
+            if number >= skip and not is_utf8(line):
+                return number - skip
+    return 0
+
+
+def is_utf8(data: bytes) -> bool:
+    """Tell whether the bytes decode as UTF-8."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def read_rows(path: str | Path) -> Iterator[Row]:
+    """Yield the records of a .jsonl, .json (one object a line), .csv, .tsv or .txt file (`text` is the whole line).
+
+    Raises `UserError` naming file and line for what cannot be read.
+    """
+    path = Path(path)
+    kind = suffix(path)
+    if kind in (".jsonl", ".json"):
+        yield from read_jsonl(path)
+    elif kind in (".csv", ".tsv"):
+        yield from read_csv(path, "\t" if kind == ".tsv" else ",")
+    elif kind == ".txt":
+        yield from (Row(path, number, {"text": line}) for number, line in read_lines(path) if line.strip())
+    else:
+        raise UserError(f"{path} has the suffix '{kind}': {', '.join(TEXT_SUFFIXES)} are read, also with .gz or .zst")
+
+
+def read_jsonl(path: Path) -> Iterator[Row]:
+    """Yield the objects of a JSON-lines file; blank lines are passed over."""
+    for number, line in read_lines(path):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{path} line {number} is not JSON ({error.msg} at column {error.colno}): "
+                "each line has to be one whole object; mend or remove the line"
+            ) from None
+        if not isinstance(values, dict):
+            raise UserError(f"{path} line {number} holds a {type(values).__name__}: each line has to be one object")
+        yield Row(path, number, values)
+
+
+def read_csv(path: Path, delimiter: str = ",") -> Iterator[Row]:
+    """Yield the rows of a CSV file with a header; values are strings."""
+    csv.field_size_limit(2**30)
+    lines = (line + "\n" for _, line in read_lines(path))
+    reader = csv.DictReader(lines, delimiter=delimiter, restkey="", strict=True)
+    try:
+        for values in reader:
+            if "" in values:
+                names = ", ".join(reader.fieldnames or [])
+                raise UserError(
+                    f"{path} line {reader.line_num} has more fields than the header ({names}): "
+                    "put a text that holds the delimiter in double quotes"
+                )
+            yield Row(path, reader.line_num, values)
+    except csv.Error as error:
+        raise UserError(f"{path} line {reader.line_num} is not CSV ({error}): mend the quotes of the line") from None
+
+
+def header(path: str | Path) -> list[str]:
+    """Return the column names of a CSV or TSV file."""
+    path = Path(path)
+    first = next(read_lines(path), (1, ""))[1]
+    return next(csv.reader([first], delimiter="\t" if suffix(path) == ".tsv" else ","), [])
+
+
+def expand(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES) -> list[Path]:
+    """Return the files that `paths` name, folders replaced by the readable files in them in sorted order.
+
+    Raises `UserError` for a path that does not exist and a folder with nothing readable in it.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UserError(f"{path} does not exist")
+        inside = sorted(p for p in path.rglob("*") if suffix(p) in suffixes) if path.is_dir() else [path]
+        if not inside:
+            raise UserError(f"{path} holds no file that can be read: {', '.join(suffixes)} are, also with .gz or .zst")
+        found += inside
+    return found
+
+
+def write_atomically(path: str | Path, write: Callable[[IO[str]], Any]) -> None:
+    """Call `write(file)` on a temporary neighbour of `path` and give it its final name only when whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            write(file)
+        os.chmod(name, 0o644)  # mkstemp makes files that only their owner reads
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all."""
+    write_atomically(path, lambda file: json.dump(value, file, ensure_ascii=False, indent=2, default=float))
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    write_atomically(path, lambda file: file.write(text))
+
+
+def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write records as JSON lines (.jsonl, .json) or CSV with a header (.csv), by the path's suffix."""
+    path = Path(path)
+    if path.suffix in (".jsonl", ".json"):
+        write_atomically(path, lambda f: f.writelines(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
+    elif path.suffix == ".csv":
+        write_atomically(path, lambda file: write_csv(file, rows))
+    else:
+        raise UserError(f"{path} has the suffix '{path.suffix}': .csv and .jsonl are written")
+
+
+def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Write records as CSV; the first one's keys are the header."""
+    writer = None
+    for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow({name: cell(value) for name, value in row.items()})
+
+
+def cell(value: Any) -> Any:
+    """Return a value as a CSV cell holds it: lists and dictionaries as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+
+
+def fingerprint(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
+    """Return size in bytes and SHA-256 of each file, by its name: what a results file says of its data."""
+    found = {}
+    for path in map(Path, paths):
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+        found[str(path)] = {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+    return found
