@@ -19,10 +19,10 @@ __all__ = ["TrainingArguments", "claim", "command", "is_finished", "option", "pa
 
 # A run is the same run on another machine or after another number of processes: these do not tell runs apart.
 NOT_PART_OF_A_RUN = {
-    "output_dir", "local_rank", "logging_steps", "logging_first_step", "disable_tqdm", "report_to", "run_name",
-    "_n_gpu", "dataloader_num_workers", "save_steps", "save_strategy", "save_total_limit", "use_cpu", "resume_from_checkpoint",
-    "num_proc", "ddp_backend", "push_to_hub", "hub_token", "hub_model_id", "project", "trackio_space_id",
-}  # fmt: skip
+    *("output_dir", "local_rank", "logging_steps", "logging_first_step", "disable_tqdm", "report_to", "run_name"),
+    *("dataloader_num_workers", "save_steps", "save_strategy", "save_total_limit", "use_cpu", "ddp_backend"),
+    *("resume_from_checkpoint", "num_proc", "push_to_hub", "hub_token", "hub_model_id", "project"),
+}
 SECRETS = ("hub_token",)
 
 
@@ -37,7 +37,9 @@ def option(help: str, default: Any = dataclasses.MISSING, factory: Any = datacla
 class TrainingArguments(transformers.TrainingArguments):
     """HuggingFace's training arguments with the house's defaults; a stage's subclass changes a few more."""
 
-    bf16: bool | None = option("bf16 autocast; unset: wherever the device has bf16 in hardware", default=None)
+    bf16: bool | None = option(  # type: ignore[assignment]
+        "bf16 autocast; unset: wherever the device has bf16 in hardware", default=None
+    )
     optim: str = option("optimizer, by transformers' names", default="adamw_torch_fused")
     logging_nan_inf_filter: bool = option("hide NaN losses from the log", default=False)
     save_total_limit: int | None = option("checkpoints kept", default=2)
@@ -53,7 +55,7 @@ class TrainingArguments(transformers.TrainingArguments):
         super().__post_init__()
 
 
-def parse(command: str, description: str, argv: list[str] | None, *types: type) -> tuple[Any, ...]:
+def parse(command: str, description: str, argv: list[str] | None, *types: Any) -> tuple[Any, ...]:
     """Return one instance of each dataclass in `types`, filled from `argv` (default: the process's arguments).
 
     Unknown and abbreviated flags are refused, and what a dataclass's `__post_init__` refuses is a usage error.

@@ -69,7 +69,7 @@ def open_text(path: Path) -> IO[str]:
 
         return io.TextIOWrapper(zstandard.open(path, "rb"), encoding="utf-8-sig", newline="")
     opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[operator,no-any-return]
+    return opener(path, "rt", encoding="utf-8-sig", newline="")
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
