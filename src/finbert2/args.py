@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import transformers
 from transformers import HfArgumentParser
@@ -52,7 +52,17 @@ class TrainingArguments(transformers.TrainingArguments):
             raise ValueError("--bf16 was asked for, but this device has no bf16 in hardware: leave the flag out")
         if self.bf16 is None:
             self.bf16 = runtime.has_bf16() and not self.fp16
+        # transformers refuses bf16 on a machine without an accelerator unless it is told that the CPU is meant.
+        self.use_cpu = self.use_cpu or runtime.device() == "cpu"
         super().__post_init__()
+
+
+class Parser(HfArgumentParser):
+    """HuggingFace's parser, with a mistake answered in one line instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n(flags: {self.prog} -h)\n")
 
 
 def parse(command: str, description: str, argv: list[str] | None, *types: Any) -> tuple[Any, ...]:
@@ -61,18 +71,20 @@ def parse(command: str, description: str, argv: list[str] | None, *types: Any) -
     Unknown and abbreviated flags are refused, and what a dataclass's `__post_init__` refuses is a usage error.
     Exits 2 with the message on a mistake, 0 after `-h`.
     """
-    parser = HfArgumentParser(list(types), prog=f"finbert2 {command}", description=description, allow_abbrev=False)
+    argv = sys.argv[1:] if argv is None else argv
+    prog = f"finbert2 {command}"
+    parser = Parser(
+        list(types), prog=prog, usage=f"{prog} [flags]", description=description, allow_abbrev=False,
+    )  # fmt: skip
+    unknown = parser.parse_known_args(argv)[1]
+    if unknown:
+        flags = [f"--{field.name}" for kind in types for field in dataclasses.fields(kind)]
+        near = difflib.get_close_matches(unknown[0], flags, n=1)
+        parser.error(f"there is no flag {unknown[0]}" + (f"; did you mean {near[0]}?" if near else ""))
     try:
-        *parsed, unknown = parser.parse_args_into_dataclasses(
-            sys.argv[1:] if argv is None else argv, return_remaining_strings=True, look_for_args_file=False
-        )
+        return parser.parse_args_into_dataclasses(argv, look_for_args_file=False)
     except ValueError as error:
         parser.error(str(error))
-    if unknown:
-        known = [flag for action in parser._actions for flag in action.option_strings]
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        parser.error(f"there is no flag {unknown[0]}" + (f"; did you mean {near[0]}?" if near else f" of {command}"))
-    return tuple(parsed)
 
 
 def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
