@@ -131,6 +131,35 @@ def read_rows(path: str | Path) -> Iterator[Row]:
         raise UserError(f"{path} has the suffix '{kind}': {', '.join(TEXT_SUFFIXES)} are read, also with .gz or .zst")
 
 
+def read_documents(paths: Iterable[str | Path], field: str = "text") -> Iterator[Row]:
+    """Yield the records of files, folders of files and saved `datasets` folders that have a text in `field`.
+
+    Empty texts are passed over. Raises `UserError` for a record without the field.
+    """
+    for path in map(Path, paths):
+        rows = read_saved_dataset(path) if (path / "dataset_info.json").exists() else read_all(expand([path]))
+        for row in rows:
+            text = row.require(field)
+            if not isinstance(text, str):
+                raise UserError(f"{row.place} has {text!r:.40} for '{field}': a text was expected")
+            if text.strip():
+                yield row
+
+
+def read_all(paths: Iterable[Path]) -> Iterator[Row]:
+    """Yield the records of several files."""
+    for path in paths:
+        yield from read_rows(path)
+
+
+def read_saved_dataset(folder: Path) -> Iterator[Row]:
+    """Yield the rows of a folder written by `datasets.Dataset.save_to_disk`."""
+    import datasets
+
+    for number, values in enumerate(datasets.load_from_disk(str(folder)), start=1):
+        yield Row(folder, number, dict(values))
+
+
 def read_jsonl(path: Path) -> Iterator[Row]:
     """Yield the objects of a JSON-lines file; blank lines are passed over."""
     for number, line in read_lines(path):

@@ -1,0 +1,1 @@
+"""Raw text in, a clean and de-duplicated corpus out."""
