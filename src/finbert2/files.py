@@ -243,6 +243,11 @@ def write_text(path: str | Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text))
 
 
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a binary file, whole or not at all."""
+    write_atomically(path, lambda file: file.buffer.write(data))  # type: ignore[attr-defined]
+
+
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write records as JSON lines (.jsonl, .json) or CSV with a header (.csv), by the path's suffix."""
     path = Path(path)

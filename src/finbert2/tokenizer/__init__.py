@@ -1,0 +1,1 @@
+"""Domain words for a BERT tokenizer, and what they bring."""

@@ -1,0 +1,73 @@
+"""`finbert2 tokenizer evaluate`: tokenizers + text → tokens per character, unknown rate, characters per second."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from finbert2 import args, encoder, files, plots, runtime
+from finbert2.errors import UserError
+from finbert2.tokenizer.measure import measure, measure_sentencepiece
+
+
+@dataclass
+class EvaluationArguments:
+    """Which tokenizers, on which text."""
+
+    tokenizers: list[str] = args.option("folders, Hub names or SentencePiece .model files")
+    texts: list[str] = args.option("files or folders of text")
+    output_dir: str = args.option("folder for results.json and the figure")
+    text_field: str = args.option("field that holds the text", default="text")
+    max_texts: int = args.option("read no more texts than that from each path (0: all)", default=0)
+    seed: int = args.option("recorded in results.json; nothing here is drawn", default=0)
+
+
+@args.command
+def main(argv: list[str] | None = None) -> None:
+    """Compare tokenizers on the same texts."""
+    (options,) = args.parse("tokenizer evaluate", __doc__ or "", argv, EvaluationArguments)
+    started = time.perf_counter()
+    sources = {path: read(path, options) for path in options.texts}
+    table = {name: {path: evaluate(name, texts) for path, texts in sources.items()} for name in options.tokenizers}
+    output = Path(options.output_dir)
+    figure = plots.bars(
+        {Path(p).name: {Path(n).name: table[n][p]["tokens_per_char"] for n in table} for p in sources},
+        x="tokens per character",
+    )
+    files.write_text(output / "tokens_per_char.svg", plots.svg(figure))
+    results = {"tokenizers": table, "data": files.fingerprint(files.expand(options.texts))}
+    files.write_json(
+        output / "results.json", results | runtime.circumstances(options.seed, time.perf_counter() - started)
+    )
+    sys.stdout.write(as_text(table))
+
+
+def read(path: str, options: EvaluationArguments) -> list[str]:
+    """Return the texts of one path; raise `UserError` if there are none."""
+    texts = [row.values[options.text_field] for row in files.read_documents([path], options.text_field)]
+    if not texts:
+        raise UserError(f"{path}: no text was found to measure tokenizers on")
+    return texts[: options.max_texts] if options.max_texts else texts
+
+
+def evaluate(name: str, texts: list[str]) -> dict[str, float]:
+    """Return the measures of the tokenizer `name` on texts."""
+    from transformers import AutoTokenizer
+
+    if name.endswith(".model"):
+        return measure_sentencepiece(name, texts)
+    return measure(encoder.load(AutoTokenizer.from_pretrained, name), texts)
+
+
+def as_text(table: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Return the table as lines of text."""
+    lines = [f"{'tokenizer':<40} {'texts':<32} {'tokens/char':>11} {'unknown/char':>13} {'chars/CPU-s':>12}"]
+    for name, row in table.items():
+        for path, m in row.items():
+            numbers = f"{m['tokens_per_char']:>11.4f} {m['unk_rate']:>13.6f} {m['chars_per_cpu_second']:>12,}"
+            lines.append(f"{name[-40:]:<40} {path[-32:]:<32} {numbers}")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
