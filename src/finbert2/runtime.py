@@ -25,6 +25,9 @@ def setup_process() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     for name in ("transformers", "sentence_transformers", "datasets", "httpx", "umap", "numba", "pymilvus"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # one for every file it reads or writes
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message=".*pin_memory.*")

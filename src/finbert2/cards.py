@@ -1,0 +1,35 @@
+"""Model cards: what a folder holds and how it was made, for people and for the Hub."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from finbert2 import files
+
+RECIPE = (
+    "model_name_or_path", "objective", "task", "num_train_epochs", "max_steps", "per_device_train_batch_size",
+    "gradient_accumulation_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay",
+    "max_seq_length", "mask_ratio", "train_group_size", "temperature", "bf16", "seed",
+)  # fmt: skip
+
+
+def write(
+    folder: Path, title: str, use: str, tags: Sequence[str], options: Mapping[str, Any], results: Mapping[str, Any]
+) -> None:
+    """Write `README.md` into a model folder: its tags, how to load it, its recipe, data and metrics.
+
+    `use` is a line of Python, `options` the run's options, `results` what its `results.json` holds.
+    """
+    metrics = {name: value for name, value in results.items() if isinstance(value, int | float)}
+    data = results.get("data", {})
+    lines = [
+        "---", "language: zh", "library_name: transformers", "tags:", "- finance", *(f"- {tag}" for tag in tags),
+        "---", "", f"# {title}", "", "Made with [FinBERT2](https://github.com/valuesimplex/FinBERT).", "",
+        "```python", use, "```", "",
+        "| option | value |", "| --- | --- |",
+        *(f"| {name} | {options[name]} |" for name in RECIPE if options.get(name) is not None), "",
+        "| measure | value |", "| --- | --- |", *(f"| {name} | {value:.6g} |" for name, value in metrics.items()), "",
+        "| data | bytes | SHA-256 |", "| --- | --- | --- |",
+        *(f"| {Path(name).name} | {entry['bytes']} | {entry['sha256'][:16]}… |" for name, entry in data.items()), "",
+    ]  # fmt: skip
+    files.write_text(folder / "README.md", "\n".join(lines))

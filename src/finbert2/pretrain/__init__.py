@@ -1,0 +1,1 @@
+"""Masked language modelling and RetroMAE on packed, whole-word-masked Chinese text."""

@@ -1,0 +1,80 @@
+"""What every training run shares around HuggingFace's Trainer: progress line, resuming, loss curve."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
+from transformers.trainer_callback import ProgressCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from finbert2 import plots, runtime
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class ProgressLine(TrainerCallback):
+    """One progress bar with the latest loss beside it, instead of the bar and a line a log entry."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bar: tqdm[Any] | None = None
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Open the bar at the step that the run starts or resumes at."""
+        if runtime.is_main_process():
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.name, unit="step")
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Move the bar."""
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(
+        self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None, **_: Any
+    ) -> None:
+        """Show the loss."""
+        if self.bar is not None and logs and "loss" in logs:
+            self.bar.set_postfix_str(f"loss {float(logs['loss']):.4f}")
+
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def train(trainer: Trainer, name: str) -> None:
+    """Train, from the last whole checkpoint in the output folder if there is one, behind one progress bar."""
+    trainer.remove_callback(ProgressCallback)
+    if not trainer.args.disable_tqdm:
+        trainer.add_callback(ProgressLine(name))
+    folder = trainer.args.output_dir
+    last = get_last_checkpoint(folder) if folder is not None and Path(folder).is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+
+
+def losses(state: TrainerState) -> tuple[list[int], list[float]]:
+    """Return the logged training losses as (steps, losses)."""
+    logged = [entry for entry in state.log_history if "loss" in entry]
+    return [int(entry["step"]) for entry in logged], [float(entry["loss"]) for entry in logged]
+
+
+def first_and_last(values: Sequence[float], share: float = 0.05) -> tuple[float, float]:
+    """Return the means of the first and the last `share` of logged losses, at least one of each."""
+    count = max(1, round(share * len(values)))
+    return sum(values[:count]) / count, sum(values[-count:]) / count
+
+
+def summary(trainer: Trainer) -> dict[str, Any]:
+    """Return loss_first, loss_last, the steps made and the whole curve, as `results.json` holds them."""
+    steps, values = losses(trainer.state)
+    first, last = first_and_last(values) if values else (float("nan"), float("nan"))
+    curve = {"step": steps, "loss": values}
+    return {"loss_first": first, "loss_last": last, "steps": trainer.state.global_step, "curve": curve}
+
+
+def curve(trainer: Trainer) -> "Figure":
+    """Return the figure of the training loss by step."""
+    return plots.lines({"loss": losses(trainer.state)}, x="step", y="training loss")
