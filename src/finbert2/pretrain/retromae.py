@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import BertConfig
-from transformers.modeling_outputs import ModelOutput
+from transformers.modeling_outputs import MaskedLMOutput
 from transformers.models.bert.modeling_bert import BertAttention, BertIntermediate, BertOutput
 
 from finbert2.pretrain.masking import IGNORED
@@ -16,10 +16,9 @@ DECODER_PREFIX = "enhanced_decoder."
 
 
 @dataclass
-class RetroMAEOutput(ModelOutput):
+class RetroMAEOutput(MaskedLMOutput):
     """The loss and its two parts."""
 
-    loss: torch.Tensor | None = None
     encoder_loss: torch.Tensor | None = None
     decoder_loss: torch.Tensor | None = None
 
@@ -63,25 +62,28 @@ class RetroMAE(BertForMaskedLM):
         for part in ("attention", "intermediate", "output"):
             getattr(self.enhanced_decoder, part).load_state_dict(getattr(last, part).state_dict())
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         input_ids: torch.Tensor,
         position_ids: torch.Tensor,
         masked_places: torch.Tensor,
         lengths: list[int],
-        target_ids: torch.Tensor,
-        word_ids: torch.Tensor,
-        draws: torch.Tensor,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        target_ids: torch.Tensor | None = None,
+        word_ids: torch.Tensor | None = None,
+        draws: torch.Tensor | None = None,
         num_decoder_items: torch.Tensor | int | None = None,
         **kwargs: Any,
-    ) -> RetroMAEOutput:
+    ) -> MaskedLMOutput:
         """Return L = L_enc + L_dec (§3), each divided by its own number of predictions.
 
         `target_ids` and `word_ids` (rows, length) are the clean tokens and the number of their word, `draws` (rows,)
-        seed the visible sets; the other arguments are `BertForMaskedLM`'s.
+        seed the visible sets; the other arguments are `BertForMaskedLM`'s. Without them it is masked language
+        modelling alone, as evaluation wants it.
         """
+        if target_ids is None or word_ids is None or draws is None:
+            return super().forward(input_ids, position_ids, masked_places, lengths, labels, num_items_in_batch)
         hidden = self.bert(input_ids, position_ids=position_ids, lengths=lengths).last_hidden_state[0]
         assert labels is not None
         encoder_loss = summed_loss(self.cls(hidden[masked_places]), labels, num_items_in_batch)

@@ -1,0 +1,1 @@
+"""Classifiers of texts and taggers of entities."""

@@ -1,0 +1,177 @@
+"""Labelled texts and tagged sentences from files, their label map, and their token ids."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finbert2 import files
+from finbert2.errors import UserError
+
+TAG = re.compile(r"O|[BI]-\S+")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text with its label."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Characters with a BIO tag each."""
+
+    characters: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+def read_examples(path: str | Path, names: dict[str, str] | None = None) -> list[Example]:
+    """Return the rows `text,label` of a file; `names` translates labels to names.
+
+    Raises `UserError` naming file and line for a missing column, an empty text or label, and a file without rows.
+    """
+    examples = []
+    for row in files.read_rows(path):
+        label = canonical(str(row.require("label")))
+        if not label:
+            raise UserError(f"{row.place} has an empty label: fill it in or drop the row")
+        examples.append(Example(row.text("text"), (names or {}).get(label, label)))
+    if not examples:
+        raise UserError(f"{path} has no rows: a header `text,label` and at least one row were expected")
+    return examples
+
+
+def canonical(label: str) -> str:
+    """Return a label without blanks around it, and a whole number as spreadsheets spoil it (`1.0`) as `1`."""
+    label = label.strip()
+    return label[:-2] if re.fullmatch(r"-?\d+\.0", label) else label
+
+
+def label_names(train_path: str | Path) -> dict[str, str] | None:
+    """Return the names that a `labels.csv` (`label,name`) beside the training file gives its labels, None without."""
+    path = Path(train_path).parent / "labels.csv"
+    if not path.exists():
+        return None
+    return {canonical(str(row.require("label"))): str(row.require("name")) for row in files.read_rows(path)}
+
+
+def label_list(examples: Iterable[Example], names: dict[str, str] | None = None) -> list[str]:
+    """Return the labels in the order of their ids: as `labels.csv` has them, else numbers by size, names by alphabet.
+
+    Raises `UserError` if there is only one.
+    """
+    found = {example.label for example in examples}
+    if len(found) < 2:
+        raise UserError(f"the training data has one label only ({', '.join(found)}): a classifier needs two or more")
+    if names:
+        return [name for name in dict.fromkeys(names.values()) if name in found]
+    return sorted(found, key=lambda label: (0, int(label), "") if re.fullmatch(r"-?\d+", label) else (1, 0, label))
+
+
+def check_labels(examples: Iterable[Example], labels: Sequence[str], path: str | Path) -> None:
+    """Refuse a development or test file with labels that training never saw."""
+    unseen = Counter(example.label for example in examples if example.label not in labels)
+    if unseen:
+        rows = ", ".join(f"'{label}' ({count} rows)" for label, count in unseen.most_common(5))
+        raise UserError(
+            f"{path} has labels that the training data has not: {rows}; training knows {', '.join(labels[:30])}: "
+            "correct the labels, or add rows with them to the training file"
+        )
+
+
+def read_sentences(path: str | Path) -> list[Sentence]:
+    """Return the sentences of a CoNLL file: a character, a blank or tab, its BIO tag; a blank line between sentences.
+
+    An I- tag that continues nothing is read as B- (as seqeval does). Raises `UserError` naming file and line.
+    """
+    sentences: list[Sentence] = []
+    characters: list[str] = []
+    tags: list[str] = []
+    for number, line in [*files.read_lines(path), (0, "")]:
+        if not line.strip():
+            if characters:
+                sentences.append(Sentence(tuple(characters), tuple(tags)))
+            characters, tags = [], []
+            continue
+        fields = line.split("\t") if "\t" in line else line.rsplit(" ", 1)
+        if len(fields) != 2 or len(fields[0]) != 1 or not TAG.fullmatch(fields[1].strip()):
+            raise UserError(
+                f"{path} line {number} is {line!r}: one character, a blank or tab and a tag (O, B-TYPE or I-TYPE) "
+                "were expected"
+            )
+        characters.append(fields[0])
+        tags.append(fields[1].strip())
+    if not sentences:
+        raise UserError(f"{path} has no sentences: lines of a character and a tag were expected")
+    return sentences
+
+
+def tag_list(sentences: Iterable[Sentence]) -> list[str]:
+    """Return O and the B- and I- tag of every entity type, in the order of their ids.
+
+    Raises `UserError` if there is no entity at all.
+    """
+    types = sorted({tag[2:] for sentence in sentences for tag in sentence.tags if tag != "O"})
+    if not types:
+        raise UserError("the training data has no entity: every tag is O")
+    return ["O", *(f"{prefix}-{kind}" for kind in types for prefix in ("B", "I"))]
+
+
+def check_tags(sentences: Iterable[Sentence], labels: Sequence[str], path: str | Path) -> None:
+    """Refuse a development or test file with entity types that training never saw."""
+    unseen = {tag for sentence in sentences for tag in sentence.tags} - set(labels)
+    if unseen:
+        raise UserError(
+            f"{path} has tags that the training data has not: {', '.join(sorted(unseen))}; training knows "
+            f"{', '.join(labels)}: correct the tags, or add sentences with them to the training file"
+        )
+
+
+def shorten(ids: Sequence[int], limit: int, policy: str) -> list[int]:
+    """Return at most `limit` token ids: the head, or a quarter from the head and the rest from the tail.
+
+    128 + 382 of 510 is what Sun et al. 2019 (arXiv 1905.05583, §5.3.1) found best for long news.
+    """
+    if len(ids) <= limit:
+        return list(ids)
+    head = limit if policy == "head" else limit // 4
+    return [*ids[:head], *ids[len(ids) - (limit - head) :]]
+
+
+def encode_texts(texts: Sequence[str], tokenizer: Any, max_length: int, policy: str) -> list[list[int]]:
+    """Return the token ids of each text with [CLS] and [SEP], no longer than `max_length`."""
+    encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+    return [[cls, *shorten(ids, max_length - 2, policy), sep] for ids in encoded]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of characters as token ids; `firsts` are the places of each character's first token, -1 for none."""
+
+    ids: list[int]
+    firsts: list[int]
+
+
+def encode_characters(characters: Sequence[str], tokenizer: Any, max_length: int) -> list[Piece]:
+    """Return a sentence's characters as pieces of no more than `max_length` tokens, none left out.
+
+    Characters, not words of the domain vocabulary, are the units: an entity may begin inside such a word.
+    """
+    size = (max_length - 2) // 2  # a character outside the vocabulary's alphabet may make two tokens
+    parts = [list(characters[place : place + size]) for place in range(0, len(characters), size)]
+    pieces = []
+    for part in parts:
+        encoded = tokenizer(part, is_split_into_words=True, truncation=True, max_length=max_length)
+        firsts = np.full(len(part), -1)
+        for place, word in reversed(list(enumerate(encoded.word_ids()))):
+            if word is not None:
+                firsts[word] = place
+        pieces.append(Piece(encoded["input_ids"], firsts.tolist()))
+    return pieces
