@@ -22,7 +22,6 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("retriever", "search", "query → ranked passages, dense, BM25 or hybrid"),
     ("topics", "run", "titles → topics, their words, quality, figures, a saved model"),
     ("topics", "predict", "new titles + saved model → topics"),
-    ("quickstart", "run", "every stage, small, on the sample data or a folder of yours → a report page"),
 )
 
 USAGE = "usage: finbert2 <stage> <verb> [flags]      flags of a verb: finbert2 <stage> <verb> -h"

@@ -1,0 +1,211 @@
+"""The steps of a run: which script, with which flags, and where its results go."""
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from finbert2 import files
+from finbert2.quickstart.inventory import Inventory
+
+ENCODER = (
+    "--hidden_size",
+    "256",
+    "--num_hidden_layers",
+    "4",
+    "--num_attention_heads",
+    "4",
+    "--intermediate_size",
+    "1024",
+)
+QUERY = "美联储加息对科技股的影响"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything is done. Chosen for two CPU cores; the report says where it was less than all."""
+
+    corpus_documents: int
+    words: int
+    pieces: int
+    mlm_steps: int
+    retromae_steps: int
+    train_rows: int
+    test_rows: int
+    label_steps: int
+    retrieval_rows: int
+    passages: int
+    titles: int
+
+
+SMALL = Scale(20_000, 2_000, 6_000, 160, 50, 3_000, 2_000, 120, 1_000, 5_000, 5_000)
+LARGE = Scale(80_000, 8_000, 30_000, 480, 110, 5_000, 2_000, 150, 1_500, 8_000, 20_000)
+LARGE_CORPUS = 3_000_000  # characters from which on the large scale is used
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a stage's script (or, where there is none, command); `name` is "stage" or "stage/task"."""
+
+    name: str
+    script: str
+    flags: tuple[str, ...]
+    output: Path
+    results: str = "results.json"  # written last, so its being there says that the step is done
+
+
+def scale_of(found: Inventory) -> Scale:
+    """Return the scale for the size of the corpus, or of everything else where there is none."""
+    return LARGE if found.characters > LARGE_CORPUS else SMALL
+
+
+def steps(found: Inventory, output: Path, root: Path, model: str | None) -> list[Step]:
+    """Return all steps in the order they run. `model` is a published checkpoint to start from, None for scratch."""
+    size = scale_of(found)
+    return [
+        *pretraining(found, output, root, model, size),
+        *labelers(found, output, model, size),
+        *retrieval(found, output, model, size),
+        *topics(found, output),
+    ]
+
+
+def pretraining(found: Inventory, output: Path, root: Path, model: str | None, size: Scale) -> list[Step]:
+    """Return corpus, tokenizer, MLM and RetroMAE; without a corpus of the user's they run on the sample corpus."""
+    corpus = found.corpus or [root / "FinBERT2" / "pretrain" / "sample_data.jsonl"]
+    train, valid = output / "corpus" / "train", found.valid or [output / "corpus" / "valid"]
+    base = ("--base_model", model) if model else ("--base_vocab_size", "12000")
+    start = (
+        ("--model_name_or_path", str(output / "tokenizer")) if model
+        else ("--model_name_or_path", "", "--tokenizer_name", str(output / "tokenizer"), *ENCODER)
+    )  # fmt: skip
+    common = (
+        "--train_data", str(train), "--valid_data", *map(str, valid), "--max_seq_length", "128",
+        "--cache_dir", str(output / "tokens"), "--save_steps", "200", "--report_to", "none",
+    )  # fmt: skip
+    rates = ("5e-5", "3e-5") if model else ("1e-3", "5e-4")
+    return [
+        Step("corpus", "FinBERT2/pretrain/prepare_corpus.sh", (
+            "--input", *map(str, corpus), "--max_documents", str(size.corpus_documents),
+            "--output_dir", str(output / "corpus"),
+        ), output / "corpus"),
+        Step("tokenizer", "FinBERT2/pretrain_wordpiece_tokenizer/spm.sh", (
+            "--corpus", str(train), "--num_added_tokens", str(size.words), "--unigram_vocab_size", str(size.pieces),
+            "--max_sentences", "100000", *base, "--output_dir", str(output / "tokenizer"),
+        ), output / "tokenizer"),
+        Step("tokenizer/evaluate", "tokenizer evaluate", (
+            "--tokenizers", str(output / "tokenizer"), str(output / "tokenizer" / "unigram.model"),
+            "--texts", *map(str, valid), "--output_dir", str(output / "tokenizer" / "evaluate"),
+        ), output / "tokenizer" / "evaluate"),
+        Step("mlm", "FinBERT2/pretrain/run_mlm.sh", (
+            *start, *common, "--max_steps", str(size.mlm_steps), "--learning_rate", rates[0], "--warmup_steps", "0.1",
+            "--logging_steps", "10", "--output_dir", str(output / "mlm"),
+        ), output / "mlm"),
+        Step("retromae", "FinBERT2/pretrain/run_retromae.sh", (
+            "--model_name_or_path", str(output / "mlm"), *common, "--max_steps", str(size.retromae_steps),
+            "--learning_rate", rates[1], "--per_device_train_batch_size", "8", "--logging_steps", "5",
+            "--output_dir", str(output / "retromae"),
+        ), output / "retromae"),
+    ]  # fmt: skip
+
+
+def labelers(found: Inventory, output: Path, model: str | None, size: Scale) -> list[Step]:
+    """Return training of every task, then prediction with, and evaluation of, the first of each kind."""
+    made = [
+        label_step(f"labeler/{name}", folder, "runclassify.sh", "csv", output, model, size)
+        for name, folder in found.classification.items()
+    ] + [
+        label_step(f"ner/{name}", folder, "runner.sh", "txt", output, model, size)
+        for name, folder in found.ner.items()
+    ]  # fmt: skip
+    for stage, tasks, suffix in (("labeler", found.classification, "csv"), ("ner", found.ner, "txt")):
+        for name, folder in list(tasks.items())[:1]:
+            trained, test = output / stage / name, str(folder / f"test.{suffix}")
+            made.append(Step(f"{stage}/{name}/evaluate", "labeler evaluate", (
+                "--model_name_or_path", str(trained), "--test_data", test, "--output_dir", str(trained / "evaluate"),
+            ), trained / "evaluate"))  # fmt: skip
+            made.append(Step(f"{stage}/{name}/predict", "Fin-labeler/predict.sh", (
+                "--model_name_or_path", str(trained), "--input", str(trained / "evaluate" / "predictions.jsonl"),
+                "--output", str(trained / "predictions.jsonl"),
+            ), trained, "predictions.jsonl"))  # fmt: skip
+    return made
+
+
+def label_step(name: str, folder: Path, script: str, suffix: str, output: Path, model: str | None, size: Scale) -> Step:
+    """Return the training of one task, at least `label_steps` steps long, however few its rows."""
+    rows = min(size.train_rows, count_rows(folder / f"train.{suffix}", suffix))
+    epochs = min(20, max(3, ceil(size.label_steps * 32 / rows)))
+    dev = folder / f"dev.{suffix}"
+    return Step(name, f"Fin-labeler/{script}", (
+        "--model_name_or_path", str(output / "mlm"), "--train_data", str(folder / f"train.{suffix}"),
+        "--dev_data", str(dev) if dev.exists() else "", "--test_data", str(folder / f"test.{suffix}"),
+        "--max_train_samples", str(size.train_rows),
+        "--max_test_samples", str(size.test_rows), "--max_seq_length", "128", "--num_train_epochs", str(epochs),
+        "--learning_rate", "5e-5" if model else "3e-4", "--save_total_limit", "1",
+        "--output_dir", str(output / Path(name)),
+    ), output / Path(name))  # fmt: skip
+
+
+def count_rows(path: Path, suffix: str) -> int:
+    """Return the number of rows of a training file, sentences for a CoNLL file."""
+    if suffix == "csv":
+        return max(1, sum(1 for _ in files.read_rows(path)))
+    lines = [line for _, line in files.read_lines(path)]
+    return max(1, sum(1 for before, line in zip(["", *lines], lines, strict=False) if line and not before))
+
+
+def retrieval(found: Inventory, output: Path, model: str | None, size: Scale) -> list[Step]:
+    """Return mining of each set's rows, one training on all of them, evaluation of each set, and index and search."""
+    if not found.retrieval:
+        return []
+    folder, start = output / "retriever", str(output / "retromae")
+    mined = {name: folder / "mined" / f"{name}.jsonl" for name, rows in found.retrieval.items() if rows.rows}
+    trained = str(folder / "model") if mined else start
+    made = [
+        Step(f"retriever/mine/{name}", "Fin-retriever/hn_mine.sh", (
+            "--model_name_or_path", start, "--train_data", str(training_rows(output, name)), "--output", str(path),
+            "--source", "both", "--negatives", "7",
+        ), path.parent, f"{name}.jsonl.results.json")
+        for name, path in mined.items()
+    ]  # fmt: skip
+    if mined:
+        made.append(Step("retriever/train", "Fin-retriever/contrastive_finetune.sh", (
+            "--model_name_or_path", start, "--train_data", *map(str, mined.values()), "--train_group_size", "3",
+            "--temperature", "0.05", "--query_max_len", "64", "--passage_max_len", "128",
+            "--learning_rate", "2e-5" if model else "5e-4", "--num_train_epochs", "3", "--mini_batch_size", "0",
+            "--per_device_train_batch_size", "32", "--output_dir", trained,
+        ), Path(trained)))  # fmt: skip
+    for name, one in found.retrieval.items():
+        if one.folder:
+            made.append(Step(f"retriever/evaluate/{name}", "Fin-retriever/evaluate.sh", (
+                "--model_name_or_path", *dict.fromkeys([trained, start]), "--data", str(one.folder),
+                "--max_queries", str(size.test_rows), "--max_passages", str(size.passages),
+                "--output_dir", str(folder / "evaluate" / name),
+            ), folder / "evaluate" / name))  # fmt: skip
+    index = ("--uri", str(folder / "passages.db"))
+    made += [
+        Step("retriever/index", "Fin-retriever/index.sh", ("--model_name_or_path", trained, *index), folder,
+             "passages.db.results.json"),
+        Step("retriever/search", "Fin-retriever/search.sh", (*index, "--query", QUERY, "--top_k", "7"), folder,
+             "search.log"),
+    ]  # fmt: skip
+    return made
+
+
+def training_rows(output: Path, name: str) -> Path:
+    """Return the file of the sampled training rows of a retrieval set."""
+    return output / "retriever" / "rows" / f"{name}.jsonl"
+
+
+def sampled_titles(output: Path) -> Path:
+    """Return the file of the sampled titles."""
+    return output / "topics" / "titles.csv"
+
+
+def topics(found: Inventory, output: Path) -> list[Step]:
+    """Return the topics of a sample of the titles, with the trained retriever's vectors if there is one."""
+    trained = any(one.rows for one in found.retrieval.values())
+    flags = (
+        "--model_name_or_path", str(output / "retriever" / "model" if trained else output / "retromae"),
+        "--titles", str(sampled_titles(output)), "--output_dir", str(output / "topics"),
+    )  # fmt: skip
+    return [Step("topics", "Fin-Topicmodel/run_topics.sh", flags, output / "topics")] if found.titles else []

@@ -1,0 +1,204 @@
+"""From the steps' results to `results.json`, a table for the terminal and one page for a browser."""
+
+import importlib.resources
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from finbert2 import files, plots
+from finbert2.quickstart import plan
+from finbert2.quickstart.inventory import Inventory
+
+Results = dict[str, Any]
+
+
+def load(folder: Path, name: str = "results.json") -> Results:
+    """Return a step's results."""
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def collect(output: Path, found: Inventory, seconds: dict[str, float]) -> Results:
+    """Return `stages` of the quickstart's results, each stage with its seconds."""
+    stages: Results = {
+        "corpus": corpus(output), "tokenizer": tokenizer(output, found),
+        "mlm": pretraining(output / "mlm"), "retromae": pretraining(output / "retromae"),
+    }  # fmt: skip
+    if found.classification:
+        stages["labeler"] = {"tasks": {name: label_task(output / "labeler" / name) for name in found.classification}}
+    if found.ner:
+        stages["ner"] = {"tasks": {name: ner_task(output / "ner" / name) for name in found.ner}}
+    if found.retrieval:
+        stages["retriever"] = retriever(output / "retriever", found)
+    if found.titles:
+        stages["topics"] = topics(output)
+    for stage, values in stages.items():
+        values["seconds"] = round(sum(s for name, s in seconds.items() if name.split("/")[0] == stage), 1)
+    return {
+        "stages": stages,
+        "absent": found.absent,
+        "encoder_from": "the sample corpus" if not found.corpus else "corpus",
+    }
+
+
+def corpus(output: Path) -> Results:
+    """Return the corpus stage's numbers."""
+    results = load(output / "corpus")
+    return {name: results[name] for name in ("documents_in", "documents_out", "dropped", "documents_found", "sampled")}
+
+
+def tokenizer(output: Path, found: Inventory) -> Results:
+    """Return the tokenizer stage's numbers on held-out text."""
+    learnt, table = load(output / "tokenizer"), load(output / "tokenizer" / "evaluate")["tokenizers"]
+    rows = list(table[str(output / "tokenizer")].values())
+    return {
+        "words": learnt["words"], "vocabulary": rows[0]["vocabulary"],
+        "tokens_per_char_base": learnt["base"]["tokens_per_char"], "tokens_per_char": rows[0]["tokens_per_char"],
+        "unk_rate": rows[0]["unk_rate"],
+    }  # fmt: skip
+
+
+def pretraining(folder: Path) -> Results:
+    """Return a pretraining run's losses and speed."""
+    results = load(folder)
+    kept = (
+        "loss_first",
+        "loss_last",
+        "valid_loss_per_char",
+        "steps",
+        "tokens_seen",
+        "tokens_per_second",
+        "packing_fill",
+    )
+    before = results["valid_before"]["loss_per_char"]
+    return {n: results[n] for n in kept} | {"valid_loss_per_char_before": before} | {
+        "masked_accuracy": results["valid"]["masked_accuracy"]
+    }  # fmt: skip
+
+
+def label_task(folder: Path) -> Results:
+    """Return a classification task's scores beside its baselines'."""
+    results = load(folder)
+    return {
+        "accuracy": results["test"]["accuracy"], "macro_f1": results["test"]["macro_f1"],
+        "majority_accuracy": results["majority"]["accuracy"], "majority_macro_f1": results["majority"]["macro_f1"],
+        "tfidf_macro_f1": results["tfidf"]["macro_f1"], "classes": len(results["labels"]),
+        "n_train": results["n_train"], "n_test": results["n_test"],
+    }  # fmt: skip
+
+
+def ner_task(folder: Path) -> Results:
+    """Return a tagger's scores."""
+    results = load(folder)
+    scores = {name: results["test"][name] for name in ("precision", "recall", "f1")}
+    return scores | {"n_train": results["n_train"], "n_test": results["n_test"]}
+
+
+def retriever(folder: Path, found: Inventory) -> Results:
+    """Return each set's nDCG@10 (trained, untrained, BM25, hybrid) and the training's losses."""
+    sets = {}
+    for name, one in found.retrieval.items():
+        if one.folder is None:
+            continue
+        results = load(folder / "evaluate" / name)
+        trained, untrained = [*results["models"].values(), *results["models"].values()][:2]
+        sets[name] = {
+            "ndcg_at_10": trained["ndcg@10"], "untrained_ndcg_at_10": untrained["ndcg@10"],
+            "bm25_ndcg_at_10": results["bm25"]["ndcg@10"],
+            "hybrid_ndcg_at_10": next(iter(results["hybrid"].values()))["ndcg@10"],
+            "n_queries": results["n_queries"], "n_passages": results["n_passages"], "sampled": results["sampled"],
+        }  # fmt: skip
+    trained_on = (folder / "model" / "results.json").exists()
+    losses = (
+        {n: v for n, v in load(folder / "model").items() if n in ("loss_first", "loss_last", "n_rows")}
+        if trained_on
+        else {}
+    )
+    return {"sets": sets, **losses}
+
+
+def topics(output: Path) -> Results:
+    """Return the topics' quality."""
+    results = load(output / "topics")
+    kept = ("n_titles", "n_topics", "coverage", "ami", "topic_diversity", "npmi")
+    total = sum(1 for _ in files.read_rows(plan.sampled_titles(output)))
+    return {name: results.get(name) for name in kept} | {"n_sampled": total}
+
+
+def table(results: Results) -> str:
+    """Return the main numbers as lines of text for the terminal."""
+    rows = [("stage", "result", "beside", "seconds")]
+    for name, stage in results["stages"].items():
+        for result, beside in headline(name, stage):
+            rows.append((name, result, beside, ""))
+        rows[-1] = (*rows[-1][:3], f"{stage['seconds']:.0f}")
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def headline(name: str, stage: Results) -> list[tuple[str, str]]:
+    """Return a stage's (result, what stands beside it), one pair a task or set."""
+    if name == "corpus":
+        return [
+            (f"{stage['documents_out']:,} of {stage['documents_in']:,} documents kept", dropped_text(stage["dropped"]))
+        ]
+    if name == "tokenizer":
+        base = f"characters {stage['tokens_per_char_base']:.3f}"
+        return [(f"{stage['tokens_per_char']:.3f} tokens per character", base)]
+    if name in ("mlm", "retromae"):
+        held_out = (
+            f"held out, per character: {stage['valid_loss_per_char_before']:.2f} -> {stage['valid_loss_per_char']:.2f}"
+        )
+        return [(f"loss {stage['loss_first']:.2f} -> {stage['loss_last']:.2f}", held_out)]
+    if name == "labeler":
+        return [
+            (
+                f"{task}: macro-F1 {v['macro_f1']:.3f}",
+                f"TF-IDF {v['tfidf_macro_f1']:.3f}, majority {v['majority_macro_f1']:.3f}",
+            )
+            for task, v in stage["tasks"].items()
+        ]
+    if name == "ner":
+        return [(f"{task}: F1 {v['f1']:.3f}", f"precision {v['precision']:.3f}, recall {v['recall']:.3f}")
+                for task, v in stage["tasks"].items()]  # fmt: skip
+    if name == "retriever":
+        return [
+            (f"{name}: nDCG@10 {v['ndcg_at_10']:.3f}, hybrid {v['hybrid_ndcg_at_10']:.3f}",
+             f"BM25 {v['bm25_ndcg_at_10']:.3f}, untrained {v['untrained_ndcg_at_10']:.3f}")
+            for name, v in stage["sets"].items()
+        ]  # fmt: skip
+    ami = "" if stage["ami"] is None else f"AMI with industry {stage['ami']:.3f} (shuffled: 0)"
+    return [(f"{stage['n_topics']} topics, coverage {stage['coverage']:.2f}", ami)]
+
+
+def dropped_text(dropped: dict[str, int]) -> str:
+    """Return the reasons for dropping documents with their numbers."""
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(dropped.items(), key=lambda item: -item[1]))
+
+
+@dataclass
+class Section:
+    """A stage's part of the page."""
+
+    title: str
+    text: str
+    seconds: float
+    command: str
+    figures: list[str] = field(default_factory=list)
+    header: list[str] = field(default_factory=list)
+    rows: list[list[Any]] = field(default_factory=list)
+    note: str = ""
+
+
+def page(output: Path, found: Inventory, results: Results, folder: str | None) -> str:
+    """Return the self-contained report page."""
+    import jinja2
+
+    from finbert2.quickstart.sections import sections
+
+    source = importlib.resources.files("finbert2.quickstart").joinpath("report.html").read_text(encoding="utf-8")
+    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+    return template.render(
+        sections=sections(output, found, results["stages"]), results=results, data=folder or "样例数据",
+        absent=results["absent"], figure=plots.svg,
+    )  # fmt: skip

@@ -1,0 +1,119 @@
+"""The quickstart: check the data, run every step through its script, write results and report; resumes."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from finbert2 import args, files, runtime
+from finbert2.errors import UserError
+from finbert2.quickstart import inventory, plan, report
+from finbert2.quickstart.inventory import Inventory
+from finbert2.quickstart.plan import Step
+
+ROOT = Path(__file__).resolve().parents[3]
+SEED = 42
+
+
+@dataclass
+class QuickstartArguments:
+    """Where to write, and from which checkpoint to start."""
+
+    output_dir: str = args.option(
+        "folder for every artefact, results.json and report.html", default="outputs/quickstart"
+    )
+    model: str = args.option("checkpoint to start from (default: the variable MODEL; none: from scratch)", default="")
+
+    def __post_init__(self) -> None:
+        """Take the checkpoint from the environment if no flag names one."""
+        self.model = self.model or os.environ.get("MODEL", "")
+
+
+@args.command
+def main(argv: list[str] | None = None) -> None:
+    """Run every stage on the sample data or on a folder: `sh quickstart.sh [DATA_DIR] [flags]`."""
+    argv = sys.argv[1:] if argv is None else argv
+    folder, flags = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else (None, argv)
+    (options,) = args.parse("quickstart", main.__doc__ or "", flags, QuickstartArguments)
+    if not (ROOT / "quickstart.sh").exists():
+        raise UserError(
+            "the quickstart runs the scripts of a clone of the repository: clone it and run sh quickstart.sh"
+        )
+    found = inventory.data_folder(Path(folder).resolve()) if folder else inventory.sample_data(ROOT)
+    output = Path(options.output_dir).resolve()
+    begin(output, found, options.model)
+    prepare_samples(found, output)
+    seconds = run_all(plan.steps(found, output, ROOT, options.model or None), output)
+    results = report.collect(output, found, seconds) | runtime.circumstances(SEED, sum(seconds.values()))
+    files.write_json(output / "results.json", results)
+    files.write_text(output / "report.html", report.page(output, found, results, folder))
+    sys.stdout.write(report.table(results) + f"\nreport: {output / 'report.html'}\n")
+
+
+def begin(output: Path, found: Inventory, model: str) -> None:
+    """Go on with the run in `output` if it is this one; set another one aside, so that nothing is lost."""
+    code = hashlib.sha256()
+    for path in sorted((ROOT / "src").rglob("*.py")) + sorted(ROOT.glob("*/**/*.sh")):
+        if not {".venv", "outputs"} & set(path.relative_to(ROOT).parts):
+            code.update(path.read_bytes())
+    key = {"data": inventory.fingerprint(found), "model": model, "code": code.hexdigest()[:16]}
+    state = output / "quickstart.json"
+    if state.exists() and json.loads(state.read_text(encoding="utf-8")) != key:
+        number = next(n for n in range(1, 10_000) if not output.with_name(f"{output.name}-{n}").exists())
+        os.replace(output, output.with_name(f"{output.name}-{number}"))
+        sys.stderr.write(f"an earlier run with other data or code was moved to {output.name}-{number}\n")
+    files.write_json(state, key)
+
+
+def prepare_samples(found: Inventory, output: Path) -> None:
+    """Write the samples of training rows and titles that the steps read."""
+    size = plan.scale_of(found)
+    for name, one in found.retrieval.items():
+        if one.rows:
+            inventory.write_sample(one.rows, size.retrieval_rows, SEED, plan.training_rows(output, name))
+    if found.titles:
+        inventory.write_title_sample(found.titles, size.titles, SEED, plan.sampled_titles(output))
+
+
+def run_all(steps: list[Step], output: Path) -> dict[str, float]:
+    """Run the steps that are not done yet, a line for each; return the seconds of every step.
+
+    Raises `UserError` naming the step, its message and its log if one fails.
+    """
+    path = output / "seconds.json"
+    seconds: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for number, step in enumerate(steps, start=1):
+        done = step.name in seconds and (step.output / step.results).exists()
+        if not done:
+            started = time.perf_counter()
+            run(step)
+            seconds[step.name] = round(time.perf_counter() - started, 1)
+            files.write_json(path, seconds)
+        note = "kept" if done else "done"
+        sys.stdout.write(f"[{number:>2}/{len(steps)}] {step.name:<36} {note} {seconds[step.name]:>7.1f} s\n")
+        sys.stdout.flush()
+    return seconds
+
+
+def run(step: Step) -> None:
+    """Run one step: its progress goes to the terminal, what it prints into a log beside its results."""
+    step.output.mkdir(parents=True, exist_ok=True)
+    log = step.output / f"{step.name.rsplit('/', 1)[-1]}.log"
+    script = ["sh", str(ROOT / step.script)] if step.script.endswith(".sh") else [
+        sys.executable, "-m", "finbert2", *step.script.split(),
+    ]  # fmt: skip
+    # Nothing is downloaded behind the user's back; a model named by MODEL may be.
+    env = os.environ | {"FINBERT2_PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "src")}
+    with log.open("w", encoding="utf-8") as file:
+        code = subprocess.run([*script, *step.flags], stdout=file, env=env, check=False).returncode
+    if code:
+        raise UserError(
+            f"the step '{step.name}' ended with exit code {code}; its message stands above. It was: "
+            f"{' '.join(script)} {' '.join(step.flags)}. Mend the cause and run the same command again"
+        )
+    if not (step.output / step.results).exists():
+        raise UserError(f"the step '{step.name}' wrote no {step.output / step.results}: see {log}")

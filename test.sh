@@ -1,0 +1,10 @@
+#!/bin/sh
+# 全部检查：ruff、mypy 与整套测试。后面的参数交给 pytest，例如：sh test.sh -k tokenizer
+set -eu
+cd "$(dirname "$0")"
+. ./setup.sh
+
+"$FINBERT2_PYTHON" -m ruff check .
+"$FINBERT2_PYTHON" -m ruff format --check .
+"$FINBERT2_PYTHON" -m mypy
+exec "$FINBERT2_PYTHON" -m pytest "$@"
