@@ -15,8 +15,17 @@ FONTS = ["PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Source Han Sans 
 
 def figure(width: float = 6.4, height: float = 3.2) -> "Figure":
     """Return an empty figure of the house's look, sizes in inches."""
+    import logging
+    import warnings
+
+    import matplotlib
     from matplotlib.figure import Figure
 
+    # A text takes its family when it is made. matplotlib, which may have none of these fonts, only measures here.
+    matplotlib.rcParams["font.family"] = FONTS
+    matplotlib.rcParams["svg.fonttype"] = "none"
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message="Glyph .* missing from font")
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -62,13 +71,7 @@ def finish(axes: "Axes", x: str, y: str, legend: bool) -> None:
 
 def svg(fig: "Figure") -> str:
     """Return a figure as SVG text whose labels stay text, to be put into a page."""
-    import logging
-
-    import matplotlib
-
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it only measures here, it does not draw
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "font.family": FONTS}):
-        fig.savefig(buffer, format="svg")
+    fig.savefig(buffer, format="svg")
     text = buffer.getvalue()
     return text[text.index("<svg") :]

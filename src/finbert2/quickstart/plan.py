@@ -37,8 +37,8 @@ class Scale:
     titles: int
 
 
-SMALL = Scale(20_000, 2_000, 6_000, 160, 50, 3_000, 2_000, 120, 1_000, 5_000, 5_000)
-LARGE = Scale(80_000, 8_000, 30_000, 480, 110, 5_000, 2_000, 150, 1_500, 8_000, 20_000)
+SMALL = Scale(20_000, 2_000, 6_000, 550, 80, 3_000, 2_000, 200, 1_000, 5_000, 5_000)
+LARGE = Scale(80_000, 8_000, 30_000, 1_700, 220, 5_000, 2_000, 200, 1_500, 8_000, 20_000)
 LARGE_CORPUS = 3_000_000  # characters from which on the large scale is used
 
 
@@ -81,6 +81,8 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
     common = (
         "--train_data", str(train), "--valid_data", *map(str, valid), "--max_seq_length", "128",
         "--cache_dir", str(output / "tokens"), "--save_steps", "200", "--report_to", "none",
+        # Few tokens a step: a model this small learns more from many small steps than from few large ones.
+        "--per_device_train_batch_size", "4",
     )  # fmt: skip
     rates = ("5e-5", "3e-5") if model else ("1e-3", "5e-4")
     return [
@@ -102,7 +104,7 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
         ), output / "mlm"),
         Step("retromae", "FinBERT2/pretrain/run_retromae.sh", (
             "--model_name_or_path", str(output / "mlm"), *common, "--max_steps", str(size.retromae_steps),
-            "--learning_rate", rates[1], "--per_device_train_batch_size", "8", "--logging_steps", "5",
+            "--learning_rate", rates[1], "--logging_steps", "5",
             "--output_dir", str(output / "retromae"),
         ), output / "retromae"),
     ]  # fmt: skip
@@ -140,7 +142,7 @@ def label_step(name: str, folder: Path, script: str, suffix: str, output: Path, 
         "--dev_data", str(dev) if dev.exists() else "", "--test_data", str(folder / f"test.{suffix}"),
         "--max_train_samples", str(size.train_rows),
         "--max_test_samples", str(size.test_rows), "--max_seq_length", "128", "--num_train_epochs", str(epochs),
-        "--learning_rate", "5e-5" if model else "3e-4", "--save_total_limit", "1",
+        "--learning_rate", "5e-5" if model else "6e-4", "--save_total_limit", "1",
         "--output_dir", str(output / Path(name)),
     ), output / Path(name))  # fmt: skip
 
@@ -163,7 +165,7 @@ def retrieval(found: Inventory, output: Path, model: str | None, size: Scale) ->
     made = [
         Step(f"retriever/mine/{name}", "Fin-retriever/hn_mine.sh", (
             "--model_name_or_path", start, "--train_data", str(training_rows(output, name)), "--output", str(path),
-            "--source", "both", "--negatives", "7",
+            "--source", "bm25", "--negatives", "7",
         ), path.parent, f"{name}.jsonl.results.json")
         for name, path in mined.items()
     ]  # fmt: skip
@@ -171,7 +173,7 @@ def retrieval(found: Inventory, output: Path, model: str | None, size: Scale) ->
         made.append(Step("retriever/train", "Fin-retriever/contrastive_finetune.sh", (
             "--model_name_or_path", start, "--train_data", *map(str, mined.values()), "--train_group_size", "3",
             "--temperature", "0.05", "--query_max_len", "64", "--passage_max_len", "128",
-            "--learning_rate", "2e-5" if model else "5e-4", "--num_train_epochs", "3", "--mini_batch_size", "0",
+            "--learning_rate", "2e-5" if model else "5e-4", "--num_train_epochs", "4", "--mini_batch_size", "32",
             "--per_device_train_batch_size", "32", "--output_dir", trained,
         ), Path(trained)))  # fmt: skip
     for name, one in found.retrieval.items():

@@ -77,7 +77,8 @@ def pretraining(folder: Path, stage: Results, title: str, what: str, command: st
     """Return the section of a pretraining run."""
     return Section(
         title, f"{what}：{stage['steps']} 步，看过 {stage['tokens_seen']:,} 个 token"
-        f"（每秒 {stage['tokens_per_second']:,} 个，打包填充率 {stage['packing_fill']:.1%}）。留出文本每字损失 {number(stage['valid_loss_per_char_before'])} → "
+        f"（每秒 {stage['tokens_per_second']:,} 个，打包填充率 {stage['packing_fill']:.1%}）。"
+        f"留出文本每字损失 {number(stage['valid_loss_per_char_before'])} → "
         f"{number(stage['valid_loss_per_char'])}，掩码词首选正确率 {stage['masked_accuracy']:.1%}。",
         stage["seconds"], command, [read_svg(folder / "loss.svg")],
     )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Fin-retriever: hard negatives, contrastive training, evaluation, index and search."""

@@ -1,0 +1,134 @@
+"""Queries, passages and judgements: BEIR folders and FIR-Bench's flat labelled records, in one form."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from finbert2 import files
+from finbert2.errors import UserError
+from finbert2.files import Row
+from finbert2.retriever.data import content_id, passage_text
+
+Judgements = dict[str, dict[str, int]]
+
+
+@dataclass
+class Benchmark:
+    """Passages by descending id (so ties fall as in trec_eval), queries that have judgements, and these."""
+
+    passages: dict[str, str]
+    queries: dict[str, str]
+    judgements: Judgements
+    files: list[Path]
+
+
+def load(path: str | Path, split: str) -> Benchmark:
+    """Return a BEIR folder's split, or a flat file of labelled pairs (which has no splits)."""
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist: --data names a BEIR folder or a file of labelled pairs")
+    found = load_beir(path, split) if path.is_dir() else load_flat(path)
+    judged = {query: labels for query, labels in found.judgements.items() if any(v > 0 for v in labels.values())}
+    if not judged:
+        raise UserError(f"{found.files[-1]} has no relevant passage for any query: scores above 0 are relevant")
+    found.judgements, found.queries = judged, {query: found.queries[query] for query in judged}
+    found.passages = dict(sorted(found.passages.items(), reverse=True))
+    return found
+
+
+def has_split(path: str | Path, split: str) -> bool:
+    """Tell whether a BEIR folder has judgements of that name."""
+    return (Path(path) / "qrels" / f"{split}.tsv").is_file()
+
+
+def load_beir(folder: Path, split: str) -> Benchmark:
+    """Return `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv` of a folder."""
+    paths = [folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels" / f"{split}.tsv"]
+    for path in paths[:2]:
+        if not path.is_file():
+            raise UserError(f"{folder} has no {path.name}: a BEIR folder holds corpus.jsonl, queries.jsonl and qrels/")
+    if not paths[2].is_file():
+        splits = ", ".join(sorted(p.stem for p in (folder / "qrels").glob("*.tsv"))) or "none"
+        raise UserError(f"{folder} has no qrels/{split}.tsv; it has: {splits}. Choose one by --split")
+    passages = by_id(paths[0], lambda row: passage_text(row.values.get("title"), row.text("text")))
+    queries = by_id(paths[1], lambda row: row.text("text"))
+    return Benchmark(passages, queries, read_judgements(paths[2], passages, queries), paths)
+
+
+def by_id(path: Path, text: Callable[[Row], str]) -> dict[str, str]:
+    """Return `text(row)` of each row by its `_id`; raise `UserError` for an id that comes twice."""
+    found: dict[str, str] = {}
+    for row in files.read_rows(path):
+        key = str(row.require("_id", "id"))
+        if key in found:
+            raise UserError(f"{row.place} has the _id '{key}' a second time: ids have to be unique; remove one")
+        found[key] = text(row)
+    return found
+
+
+def read_judgements(path: Path, passages: dict[str, str], queries: dict[str, str]) -> Judgements:
+    """Return query → passage → grade; raise `UserError` for an id that the corpus or the queries lack."""
+    judgements: Judgements = {}
+    for row in files.read_rows(path):
+        query, passage = str(row.require("query-id")), str(row.require("corpus-id"))
+        for kind, key, known, file in (
+            ("query", query, queries, "queries.jsonl"),
+            ("passage", passage, passages, "corpus.jsonl"),
+        ):
+            if key not in known:
+                raise UserError(f"{row.place} names the {kind} '{key}', which {file} lacks: add it or remove the line")
+        judgements.setdefault(query, {})[passage] = grade(row, "score")
+    return judgements
+
+
+def grade(row: Row, *columns: str) -> int:
+    """Return a row's integer grade."""
+    value = row.require(*columns)
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise UserError(f"{row.place} has {value!r} for '{columns[0]}': an integer was expected") from None
+
+
+def load_flat(path: Path) -> Benchmark:
+    """Return FIR-Bench's records `query|question, title, passage, label` as a benchmark; ids are content hashes.
+
+    Labels 0 and 1 mean what they say. Where a 2 occurs, 2 is relevant and 1 unsure: the passage stays in the corpus,
+    the judgement goes, as in the authors' scorer.
+    """
+    passages: dict[str, str] = {}
+    queries: dict[str, str] = {}
+    judgements: Judgements = {}
+    for row in files.read_rows(path):
+        query = row.text("query", "question")
+        passage = passage_text(row.values.get("title"), row.text("passage", "text"))
+        query_id, passage_id = content_id(query), content_id(passage)
+        queries[query_id], passages[passage_id] = query, passage
+        labels = judgements.setdefault(query_id, {})
+        labels[passage_id] = max(grade(row, "label", "final_label"), labels.get(passage_id, 0))
+    if not queries:
+        raise UserError(f"{path} holds no rows: each has to have 'query', 'passage' and 'label'")
+    if any(2 in labels.values() for labels in judgements.values()):
+        judgements = {q: {p: int(v == 2) for p, v in labels.items() if v != 1} for q, labels in judgements.items()}
+    return Benchmark(passages, queries, judgements, [path])
+
+
+def sample(full: Benchmark, max_queries: int, max_passages: int, seed: int) -> Benchmark:
+    """Return a smaller benchmark, 0 meaning all; relevant passages of the kept queries always stay."""
+    chance = random.Random(seed)
+    queries, passages = list(full.queries), list(full.passages)
+    if 0 < max_queries < len(queries):
+        queries = sorted(chance.sample(queries, max_queries))
+    judgements = {query: full.judgements[query] for query in queries}
+    kept = {passage for labels in judgements.values() for passage, value in labels.items() if value > 0}
+    others = [passage for passage in passages if passage not in kept]
+    if max_passages:
+        others = chance.sample(others, min(len(others), max(0, max_passages - len(kept))))
+    kept |= set(others)
+    return Benchmark(
+        {passage: text for passage, text in full.passages.items() if passage in kept},
+        {query: full.queries[query] for query in queries},
+        {q: {p: value for p, value in labels.items() if p in kept} for q, labels in judgements.items()},
+        full.files,
+    )

@@ -1,0 +1,116 @@
+"""Training rows in FlagEmbedding's format, and the one template by which a passage becomes a text."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finbert2 import files
+from finbert2.errors import UserError
+from finbert2.files import Row
+
+
+@dataclass
+class TrainingRow:
+    """A query with its positives and negatives; `prompt` takes the instruction's place for this row."""
+
+    query: str
+    positives: list[str]
+    negatives: list[str]
+    prompt: str | None = None
+    pos_scores: list[float] | None = None
+    neg_scores: list[float] | None = None
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the row as FlagEmbedding writes it, absent parts left out."""
+        record: dict[str, Any] = {"query": self.query, "pos": self.positives, "neg": self.negatives}
+        extra = {"pos_scores": self.pos_scores, "neg_scores": self.neg_scores, "prompt": self.prompt}
+        return record | {name: value for name, value in extra.items() if value is not None}
+
+
+def passage_text(title: str | None, text: str) -> str:
+    """Return what the encoder and BM25 see of a passage, in training, evaluation and search alike."""
+    return f"{title}\n{text}" if title else text
+
+
+def content_id(*parts: str) -> str:
+    """Return an id that texts without one get: the same for the same content."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def read_training_rows(paths: Iterable[str | Path]) -> tuple[list[TrainingRow], int]:
+    """Return the rows of files and folders, and how many negatives went because they are positives of their query.
+
+    Raises `UserError` for a row that cannot be trained on and for a file without rows.
+    """
+    rows: list[TrainingRow] = []
+    for path in files.expand(paths, (".jsonl", ".json")):
+        found = [training_row(row) for row in files.read_rows(path)]
+        if not found:
+            raise UserError(f"{path} holds no rows: each line has to be one object with 'query', 'pos' and 'neg'")
+        rows += found
+    known = known_positives(rows)
+    return rows, sum(drop_positives(row, known[row.query]) for row in rows)
+
+
+def training_row(row: Row) -> TrainingRow:
+    """Return a record of a file as a `TrainingRow`."""
+    positives = passages(row, "pos")
+    if not positives:
+        raise UserError(f"{row.place} has no positives ('pos' is an empty list): give at least one, or remove the row")
+    negatives = passages(row, "neg") if row.values.get("neg") is not None else []
+    return TrainingRow(
+        row.text("query"), positives, negatives, row.values.get("prompt"),
+        scores(row, "pos_scores", positives), scores(row, "neg_scores", negatives),
+    )  # fmt: skip
+
+
+def passages(row: Row, column: str) -> list[str]:
+    """Return a list of texts none of which is empty."""
+    texts = row.texts(column)
+    for place, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise UserError(f"{row.place} has an empty text in '{column}' (number {place}): fill it or take it out")
+    return texts
+
+
+def scores(row: Row, column: str, texts: Sequence[str]) -> list[float] | None:
+    """Return a teacher's scores, one a text, or None where the row has none."""
+    values = row.values.get(column)
+    if values is None or (isinstance(values, list) and len(values) == len(texts)):
+        return values
+    found = len(values) if isinstance(values, list) else repr(values)
+    raise UserError(f"{row.place} has {found} '{column}' for {len(texts)} texts: give one score a text, or none")
+
+
+def known_positives(rows: Iterable[TrainingRow]) -> dict[str, set[str]]:
+    """Return all positives of each query, whichever rows they stand in."""
+    known: dict[str, set[str]] = {}
+    for row in rows:
+        known.setdefault(row.query, set()).update(row.positives)
+    return known
+
+
+def drop_positives(row: TrainingRow, known: set[str]) -> int:
+    """Take the negatives that are known positives out of a row; return how many."""
+    kept = [place for place, text in enumerate(row.negatives) if text not in known]
+    dropped = len(row.negatives) - len(kept)
+    if dropped and row.neg_scores is not None:
+        row.neg_scores = [row.neg_scores[place] for place in kept]
+    row.negatives = [row.negatives[place] for place in kept]
+    return dropped
+
+
+def all_passages(rows: Iterable[TrainingRow]) -> list[str]:
+    """Return every passage of the rows once, in the order of appearance."""
+    return list(dict.fromkeys(text for row in rows for text in (*row.positives, *row.negatives)))
+
+
+def read_pool(path: str | Path) -> list[str]:
+    """Return the passages of a candidate pool, a file with `text` and perhaps `title`, each once."""
+    texts = [passage_text(row.values.get("title"), row.text("text")) for row in files.read_rows(path)]
+    if not texts:
+        raise UserError(f"{path} holds no passages: each line has to be one object with 'text'")
+    return list(Counter(texts))

@@ -1,0 +1,84 @@
+"""Search a Milvus collection by vectors, BM25 or both."""
+
+import dataclasses
+import json
+import sys
+from typing import Any
+
+from finbert2 import args, encoder, runtime
+from finbert2.retriever import store
+
+MODES = ("dense", "bm25", "hybrid")
+
+
+@dataclasses.dataclass
+class Options:
+    """What is looked for where."""
+
+    query: list[str] = args.option("queries, one or more")
+    uri: str = args.option("Milvus Lite file that ends in .db, or a server as http://host:19530")
+    collection: str = args.option("name of the collection", default="passages")
+    model_name_or_path: str | None = args.option("encoder, if the one that indexed has moved", default=None)
+    top_k: int = args.option("passages a query", default=5)
+    mode: str = args.option("dense, bm25 or hybrid (both, by reciprocal rank fusion)", default="hybrid")
+    filter: str = args.option(
+        'condition in Milvus\'s terms, such as: industry == "电子" and date >= "2024"', default=""
+    )
+    json: bool = args.option("print JSON lines instead of a table", default=False)
+    seed: int = args.option("seed of the process", default=42)
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown mode, an empty query, and no passages."""
+        if self.mode not in MODES:
+            raise ValueError(f"--mode {self.mode}: it has to be one of {', '.join(MODES)}")
+        if self.top_k < 1:
+            raise ValueError(f"--top_k {self.top_k}: it has to be 1 or more")
+        if not all(query.strip() for query in self.query):
+            raise ValueError("--query is empty: give a text")
+
+
+@args.command
+def main(argv: list[str] | None = None) -> None:
+    """Encode the queries by the collection's own model, search, print."""
+    (options,) = args.parse("retriever search", __doc__ or "", argv, Options)
+    runtime.set_seed(options.seed)
+    client = store.connect(options.uri, must_exist=True)
+    model = store.model_of(client, options.collection)
+    vectors: Any = [] if options.mode == "bm25" else query_vectors(options, model)
+    found = store.search(
+        client, options.collection, options.mode, vectors, options.query, options.top_k, options.filter
+    )
+    client.close()
+    show = as_lines if options.json else as_table
+    sys.stdout.write("".join(show(query, hits) for query, hits in zip(options.query, found, strict=True)))
+
+
+def query_vectors(options: Options, model: dict[str, Any]) -> Any:
+    """Return the queries' vectors (queries, width) by the model that indexed; refuse another one."""
+    name = options.model_name_or_path or model["name"]
+    loaded = encoder.SentenceEncoder(name)
+    store.check_model(model, name, encoder.fingerprint(name), options.collection)
+    return loaded.encode(options.query, is_query=True)
+
+
+def as_lines(query: str, hits: list[dict[str, Any]]) -> str:
+    """Return hits as JSON lines."""
+    records = [{"query": query, "rank": rank, **hit} for rank, hit in enumerate(hits, start=1)]
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def as_table(query: str, hits: list[dict[str, Any]]) -> str:
+    """Return hits as two lines each: score, title and metadata, then the beginning of the text."""
+    lines = [f"“{query}”" + ("" if hits else ": nothing found")]
+    for rank, hit in enumerate(hits, start=1):
+        about = " · ".join(hit[name] for name in store.METADATA if hit.get(name))
+        text = " ".join(hit["text"].split())
+        lines += [
+            f"{rank:>3}  {hit['score']:.4f}  {about or hit['id']}",
+            f"     {text[:90]}{'…' if len(text) > 90 else ''}",
+        ]
+    return "\n".join(lines) + "\n\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Topics of titles: vectors → clusters → words → quality, and a rule for titles that come later."""

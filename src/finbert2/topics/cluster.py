@@ -1,0 +1,93 @@
+"""Vectors to topics: fewer dimensions, dense groups, and the rule that gives any title its topic."""
+
+from typing import TYPE_CHECKING
+
+from finbert2.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def reduce(vectors: "np.ndarray", dimensions: int, neighbors: int, seed: int, min_dist: float = 0.0) -> "np.ndarray":
+    """Lay the vectors out by UMAP; a whole-number seed makes it repeat exactly, on one thread."""
+    from umap import UMAP
+
+    # Few titles: UMAP's spectral start needs two points more than dimensions, its graph one more than neighbours.
+    layout = UMAP(
+        n_components=min(dimensions, len(vectors) - 2), n_neighbors=min(neighbors, len(vectors) - 1),
+        min_dist=min_dist, metric="cosine", random_state=seed, n_jobs=1,
+    )  # fmt: skip
+    return layout.fit_transform(vectors)
+
+
+def dense_groups(points: "np.ndarray", min_topic_size: int, min_samples: int) -> "np.ndarray":
+    """Return HDBSCAN's groups of the points, -1 for those in none; `UserError` if there are fewer than two."""
+    from hdbscan import HDBSCAN
+
+    labels = HDBSCAN(min_cluster_size=min_topic_size, min_samples=min_samples, core_dist_n_jobs=1).fit_predict(points)
+    if labels.max() < 1:
+        raise UserError(
+            f"{labels.max() + 1} topics of at least {min_topic_size} titles were found among {len(points)} distinct "
+            "titles: give a smaller --min_topic_size, more titles, or a number by --num_topics"
+        )
+    return labels
+
+
+def equal_groups(points: "np.ndarray", number: int, seed: int) -> "np.ndarray":
+    """Return `number` groups by k-means: every point is in one."""
+    from sklearn.cluster import KMeans
+
+    if number > len(points) // 2:
+        raise UserError(f"--num_topics is {number}, but there are only {len(points)} distinct titles: ask for fewer")
+    return KMeans(number, n_init=3, random_state=seed).fit_predict(points)
+
+
+def largest_first(labels: "np.ndarray", weights: "np.ndarray") -> "np.ndarray":
+    """Number the topics anew by falling size, without gaps; -1 stays."""
+    import numpy as np
+
+    found, compact = np.unique(labels[labels >= 0], return_inverse=True)
+    sizes = np.bincount(compact, weights[labels >= 0], minlength=len(found))
+    rank = np.empty(len(found), dtype=np.int64)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(found))
+    renumbered = np.full(len(labels), -1, dtype=np.int64)
+    renumbered[labels >= 0] = rank[compact]
+    return renumbered
+
+
+def centroids(vectors: "np.ndarray", labels: "np.ndarray", weights: "np.ndarray") -> "np.ndarray":
+    """Return the unit mean vector of each topic's titles, noise left out: (topics, width)."""
+    import numpy as np
+
+    from finbert2.topics.vectors import unit
+
+    sums = np.zeros((labels.max() + 1, vectors.shape[1]))
+    inside = labels >= 0
+    np.add.at(sums, labels[inside], vectors[inside] * weights[inside, None])
+    return unit(sums)
+
+
+def thresholds(vectors: "np.ndarray", labels: "np.ndarray", centres: "np.ndarray", quantile: float) -> "np.ndarray":
+    """Return for each topic the similarity that all but `quantile` of its own titles have to its centre: (topics,)."""
+    import numpy as np
+
+    found = [
+        np.quantile(vectors[labels == topic] @ centre, quantile, method="lower") for topic, centre in enumerate(centres)
+    ]
+    # A hair below: the same title, encoded in another batch, differs in the last digits.
+    return (np.array(found) - 1e-4).astype(np.float32)
+
+
+def assign(vectors: "np.ndarray", centres: "np.ndarray", least: "np.ndarray") -> tuple["np.ndarray", "np.ndarray"]:
+    """Return each vector's nearest topic, -1 where it is less similar than that topic's threshold; and how similar.
+
+    Each vector is judged alone: the answer is the same for one title and for a million.
+    """
+    import numpy as np
+
+    labels, similar = np.empty(len(vectors), dtype=np.int64), np.empty(len(vectors), dtype=np.float32)
+    for start in range(0, len(vectors), 8192):
+        similarity = vectors[start : start + 8192] @ centres.T  # (titles, topics)
+        labels[start : start + 8192] = similarity.argmax(axis=1)
+        similar[start : start + 8192] = similarity.max(axis=1)
+    return np.where(similar >= least[labels], labels, -1), similar

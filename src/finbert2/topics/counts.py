@@ -1,0 +1,74 @@
+"""Word counts of titles, once per title; the counts of a topic are sums of rows."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each word stands in each title."""
+
+    matrix: "csr_matrix"  # (titles, words)
+    vocabulary: list[str]
+
+
+def vocabulary_of(titles: Sequence[Sequence[str]], min_titles: int = 2) -> list[str]:
+    """Return the words that stand in at least `min_titles` titles, the most frequent first."""
+    found = Counter(word for words in titles for word in set(words))
+    return [word for word, n in sorted(found.items(), key=lambda item: (-item[1], item[0])) if n >= min_titles]
+
+
+def count(titles: Iterable[Sequence[str]], vocabulary: list[str]) -> Counts:
+    """Count the words of a vocabulary in titles that are already cut into words."""
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    place = {word: number for number, word in enumerate(vocabulary)}
+    columns, ends = [], [0]
+    for words in titles:
+        columns += [place[word] for word in words if word in place]
+        ends.append(len(columns))
+    matrix = csr_matrix((np.ones(len(columns)), columns, ends), shape=(len(ends) - 1, len(vocabulary)))
+    matrix.sum_duplicates()
+    return Counts(matrix, vocabulary)
+
+
+def topic_counts(counts: Counts, labels: "np.ndarray", weights: "np.ndarray") -> "csr_matrix":
+    """Sum the rows of each topic's titles, a title as often as it occurred; noise (-1) is left out."""
+    import numpy as np
+    from scipy.sparse import csr_matrix
+
+    inside = np.flatnonzero(labels >= 0)
+    shape = (labels.max(initial=-1) + 1, len(labels))
+    members = csr_matrix((weights[inside], (labels[inside], inside)), shape=shape)  # (topics, titles)
+    return members @ counts.matrix  # (topics, words)
+
+
+def class_tfidf(sums: "csr_matrix") -> "csr_matrix":
+    """Return BERTopic's c-TF-IDF: tf · log(1 + A / f), tf the word's share of its topic, f its count in all topics."""
+    import numpy as np
+    from scipy.sparse import diags
+    from sklearn.preprocessing import normalize
+
+    frequency = np.asarray(sums.sum(axis=0)).ravel()
+    average = int(sums.sum(axis=1).mean()) if sums.shape[0] else 0  # A: words per topic, a whole number there too
+    weight = np.log1p(average / np.maximum(frequency, 1))
+    return (normalize(sums, norm="l1", axis=1) @ diags(weight)).tocsr()
+
+
+def top_words(scores: "csr_matrix", vocabulary: list[str], n: int = 10) -> list[list[str]]:
+    """Return each topic's up to `n` best words; a short topic has fewer, never padding."""
+    import numpy as np
+
+    found = []
+    for topic in range(scores.shape[0]):
+        row = scores[topic]
+        order = np.lexsort((row.indices, -row.data))[:n]
+        found.append([vocabulary[row.indices[place]] for place in order if row.data[place] > 0])
+    return found

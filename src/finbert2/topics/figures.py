@@ -1,0 +1,52 @@
+"""The map of titles: two dimensions, a colour a topic, the largest topics named."""
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from finbert2 import plots
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+NAMED = 24
+
+
+def topic_map(points: "np.ndarray", labels: "np.ndarray", names: Sequence[str]) -> "Figure":
+    """Draw points (titles, 2): noise grey, each topic in a colour, a name at the median of the largest ones."""
+    import numpy as np
+    from matplotlib import colormaps
+
+    fig = plots.figure(9.6, 7.2)
+    axes = fig.add_subplot()
+    axes.set_axis_off()
+    palette = colormaps["tab20"](np.arange(20))
+    colours = np.where(labels[:, None] >= 0, palette[labels % 20], (0.85, 0.87, 0.89, 1.0))
+    order = np.argsort(labels >= 0, kind="stable")  # noise first: below the rest
+    # The dots become one picture inside the SVG. The names stay text: an outline would turn them into shapes of the
+    # font that drew them, and without a Chinese one into boxes.
+    axes.scatter(points[order, 0], points[order, 1], c=colours[order], s=5, linewidths=0, rasterized=True)
+    ground = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
+    for topic in range(min(NAMED, len(names))):
+        if (labels == topic).any():
+            x, y = np.median(points[labels == topic], axis=0)
+            axes.text(
+                x,
+                y,
+                names[topic],
+                fontsize=8,
+                ha="center",
+                va="center",
+                bbox=ground,
+                in_layout=False,
+                family=plots.FONTS,
+            )
+    return fig
+
+
+def map_svg(fig: "Figure") -> str:
+    """Return the map as SVG text; that this machine may lack a Chinese font does not matter, as the viewer draws."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        return plots.svg(fig)

@@ -1,0 +1,70 @@
+"""`finbert2 topics predict`: new titles + saved model → topics."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finbert2 import args, files
+from finbert2.errors import UserError
+from finbert2.topics import vectors
+from finbert2.topics.model import TopicModel, load_model
+from finbert2.topics.titles import Titles, read_titles
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass
+class PredictArguments:
+    """Which titles, by which topics."""
+
+    model_dir: str = args.option("folder of a `topics run`")
+    titles: str = args.option("file of titles (.csv, .tsv, .jsonl)")
+    output: str = args.option("file for the rows with their topics (.csv or .jsonl)")
+    title_column: str | None = args.option("column of the titles; unset: title, else metadata", default=None)
+    model_name_or_path: str | None = args.option("where the encoder of the run lies now, if it has moved", default=None)
+    embeddings: str | None = args.option("vectors of the titles (.npy), if the run was given vectors", default=None)
+    batch_size: int = args.option("titles encoded at a time", default=64)
+    seed: int = args.option("taken for uniformity; nothing here is drawn", default=42)
+
+
+@args.command
+def main(argv: list[str] | None = None) -> None:
+    """Give each title the topic whose centre it is nearest to, or -1."""
+    (options,) = args.parse("topics predict", __doc__ or "", argv, PredictArguments)
+    if Path(options.output).suffix not in (".csv", ".jsonl", ".json"):
+        raise UserError(f"--output {options.output}: name a .csv or .jsonl file")
+    model = load_model(Path(options.model_dir), options.model_name_or_path)
+    titles = read_titles(options.titles, options.title_column)
+    labels, similarity = model.predict(titles.unique, encode(model, titles, options))
+    files.write_rows(options.output, rows(model, titles, labels, similarity))
+    inside = int((labels[titles.place] >= 0).sum())
+    sys.stdout.write(f"{inside} of {len(titles.texts)} titles have a topic; see {options.output}\n")
+
+
+def encode(model: TopicModel, titles: Titles, options: PredictArguments) -> "np.ndarray | None":
+    """Return the vectors of the distinct titles as the model's space wants them, None where words alone decide."""
+    if model.space.mean is None:
+        return None
+    if model.encoder:
+        return vectors.encode(model.encoder["name"], titles.unique, options.batch_size)
+    if not options.embeddings:
+        raise UserError(f"{options.model_dir} was fitted on given vectors: give those of the titles by --embeddings")
+    found = vectors.read_vectors(options.embeddings, titles.rows_in_file, titles.first_in_file())
+    if found.shape[1] != len(model.space.mean):
+        raise UserError(f"{options.embeddings} has vectors of {found.shape[1]}, the topics of {len(model.space.mean)}")
+    return found
+
+
+def rows(model: TopicModel, titles: Titles, labels: "np.ndarray", similarity: "np.ndarray") -> Iterator[dict[str, Any]]:
+    """Yield the file's own columns with the topic, the similarity to its centre, and its words."""
+    for row, place in zip(titles.rows, titles.place, strict=True):
+        label = int(labels[place])
+        words = " ".join(model.topics[label].words[:5]) if label >= 0 else ""
+        yield row.values | {"topic": label, "similarity": round(float(similarity[place]), 4), "words": words}
+
+
+if __name__ == "__main__":
+    main()

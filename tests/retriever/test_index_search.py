@@ -1,0 +1,117 @@
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from finbert2.retriever import index, search
+
+from .conftest import FACTS, TOPICS, jsonl, refused
+
+SCRIPTS = Path(__file__).parents[2] / "Fin-retriever"
+
+
+@pytest.fixture
+def passages(tmp_path) -> Path:
+    rows = [
+        {"id": f"p{t}{f}", "title": topic, "text": f"行业{fact}。", "industry": topic, "date": f"2024-0{f + 1}-01"}
+        for t, topic in enumerate(TOPICS)
+        for f, fact in enumerate(FACTS)
+    ]
+    return jsonl(tmp_path / "passages.jsonl", rows)
+
+
+def call(command, *argv):
+    command([str(word) for word in argv])
+
+
+def hits(capsys, *argv):
+    capsys.readouterr()
+    call(search.main, *argv, "--json")
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_what_is_indexed_is_found(tmp_path, passages, tiny_encoder, capsys):
+    uri = tmp_path / "p.db"
+    where = ("--uri", uri)
+    call(index.main, "--model_name_or_path", tiny_encoder, "--corpus", passages, *where, "--write_size", 10)
+    written = json.loads((tmp_path / "p.db.results.json").read_text())
+    assert (written["written"], written["unchanged"], written["shortened"]) == (32, 0, 0)
+    for mode in ("bm25", "dense", "hybrid"):
+        found = hits(capsys, *where, "--mode", mode, "--query", "白酒消费\n行业价格下跌利润承压。", "--top_k", 3)
+        assert [hit["rank"] for hit in found] == [1, 2, 3]
+        assert found[0]["score"] >= found[1]["score"] > 0
+        if mode != "dense":  # the query's prompt moves an untrained encoder away from the passage itself
+            assert found[0]["id"] == "p31"
+    found = hits(capsys, *where, "--query", "利润", "白酒", "--filter", 'industry == "煤炭开采" and date >= "2024-03"')
+    assert {hit["id"] for hit in found} == {"p72", "p73"}
+    assert {hit["query"] for hit in found} == {"利润", "白酒"}
+    call(search.main, *where, "--query", "白酒消费", "--mode", "bm25", "--top_k", 1)
+    assert "白酒消费 · 2024-0" in capsys.readouterr().out
+
+    rows = [json.loads(line) for line in passages.read_text().splitlines()]
+    rows[0]["text"] = "光伏" * 50_000
+    call(index.main, "--model_name_or_path", tiny_encoder, "--corpus", jsonl(passages, rows), *where)
+    again = json.loads((tmp_path / "p.db.results.json").read_text())
+    assert (again["written"], again["unchanged"], again["shortened"]) == (1, 31, 1)
+
+    other = tmp_path / "other"
+    shutil.copytree(tiny_encoder, other)
+    from safetensors.torch import load_file, save_file
+
+    save_file(
+        {k: v + torch.ones(()) for k, v in load_file(other / "model.safetensors").items()}, other / "model.safetensors"
+    )
+    for command, argv in (
+        (index.main, ["--model_name_or_path", other, "--corpus", passages, *where]),
+        (search.main, ["--model_name_or_path", other, "--query", "甲", *where]),
+    ):
+        message = refused(capsys, command, argv)
+        assert message.startswith(f"error: the collection 'passages' holds vectors of {tiny_encoder} (weights ")
+        assert message.endswith("name that model by --model_name_or_path, or index into another collection")
+    assert refused(capsys, search.main, [*where, "--query", "甲", "--collection", "x"]) == (
+        "error: there is no collection 'x'; there are: passages. Choose one by --collection"
+    )
+    message = refused(capsys, search.main, [*where, "--query", "甲", "--filter", 'sector == "电子"', "--mode", "bm25"])
+    assert message == "error: Milvus refused the search: unknown field 'sector' at column 1"
+
+
+def test_messages_without_a_store(tmp_path, passages, capsys):
+    missing = tmp_path / "no.db"
+    assert refused(capsys, search.main, ["--uri", missing, "--query", "甲"]) == (
+        f"error: --uri {missing} does not exist: make it by `finbert2 retriever index`, or check the path"
+    )
+    assert not missing.exists()
+    assert refused(capsys, search.main, ["--uri", "index", "--query", "甲"]) == (
+        "error: --uri index: name a file that ends in .db (Milvus Lite), or a server as http://host:19530"
+    )
+    assert refused(capsys, search.main, ["--uri", "http://127.0.0.1:9", "--query", "甲"]) == (
+        "error: Milvus at http://127.0.0.1:9 does not open (Fail connecting to server on 127.0.0.1:9, illegal "
+        "connection params or server unavailable): is the server up, and is MILVUS_TOKEN set if it asks for one?"
+    )
+    name = "finbert2 retriever search: error: "
+    assert refused(capsys, search.main, ["--uri", "a.db", "--query", "甲", "--mode", "x"]) == (
+        f"{name}--mode x: it has to be one of dense, bm25, hybrid"
+    )
+    assert refused(capsys, search.main, ["--uri", "a.db", "--query", " "]) == f"{name}--query is empty: give a text"
+    empty = jsonl(tmp_path / "e.jsonl", [])
+    assert refused(capsys, index.main, ["--corpus", empty, "--uri", missing]) == (
+        f"error: {empty} holds no passages: each row has to have 'text'"
+    )
+
+
+def test_passages_without_id_get_their_contents_hash(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("text,company\n甲公司,甲\n甲公司,甲\n")
+    first, second = index.records(str(path))
+    assert first == second
+    assert (len(first["id"]), first["company"], first["title"]) == (16, "甲", "")
+
+
+@pytest.mark.parametrize("script", ["hn_mine", "contrastive_finetune", "evaluate", "index", "search"])
+def test_scripts_parse_and_pass_flags_on(script):
+    path = SCRIPTS / f"{script}.sh"
+    assert subprocess.run(["sh", "-n", path]).returncode == 0
+    assert path.read_text().endswith('  "$@"\n')

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from finbert2 import encoder
+from finbert2.errors import UserError
+from finbert2.topics.vectors import Lexicon, Space, encode, fit_lexicon, fit_space, read_vectors, unit
+
+
+def test_rows_at_length_one():
+    assert unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist() == [pytest.approx([0.6, 0.8]), [0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.ones((3, 2)), r"shape \(3, 2\).*4 rows"),
+        (np.ones(4), r"shape \(4,\)"),
+        (np.ones((4, 2), dtype=int), "one vector of floats"),
+        (np.array([[1.0], [1], [np.nan], [1]]), "not finite, first in row 2"),
+        (np.array([{}, {}, {}, {}]), "no array of vectors"),
+    ],
+)
+def test_vectors_that_do_not_fit_the_titles(tmp_path, array, message):
+    np.save(tmp_path / "vectors.npy", array, allow_pickle=True)
+    with pytest.raises(UserError, match=message):
+        read_vectors(str(tmp_path / "vectors.npy"), 4, np.arange(4))
+
+
+def test_vectors_of_the_wanted_rows(tmp_path):
+    np.save(tmp_path / "vectors.npy", np.array([[2.0, 0], [0, 0], [0, 5]]))
+    assert read_vectors(str(tmp_path / "vectors.npy"), 3, np.array([0, 2])).tolist() == [[1, 0], [0, 1]]
+    with pytest.raises(UserError, match="no array"):
+        read_vectors(str(tmp_path / "none.npy"), 3, np.array([0]))
+
+
+def test_a_joined_cosine_is_the_weighted_mean():
+    lexicon = Lexicon(np.ones(2, dtype=np.float32), np.eye(2, dtype=np.float32))
+    space = Space(np.zeros(2, dtype=np.float32), lexicon, 0.25)
+    joined = space.vectors(np.array([[1.0, 0], [0.6, 0.8]]), csr_matrix([[1.0, 0], [1, 0]]))
+    assert joined[0] @ joined[1] == pytest.approx(0.75 * 0.6 + 0.25 * 1.0)
+
+
+def test_the_encoders_common_direction_is_taken_out():
+    encoded = unit(np.array([[100.0, 1, 0], [100, -1, 0]]))
+    space = fit_space(encoded, csr_matrix((2, 1)), np.ones(2), 0.0, seed=0)
+    vectors = space.vectors(encoded, csr_matrix((2, 1)))
+    assert encoded[0] @ encoded[1] > 0.999 and vectors[0] @ vectors[1] == pytest.approx(-1.0)
+
+
+def test_lexicon_of_few_words_and_a_title_without_any():
+    counts = csr_matrix(np.array([[1.0, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 0]]))
+    vectors = fit_lexicon(counts, seed=0).vectors(counts)
+    assert vectors.shape == (4, 2) and vectors[3].tolist() == [0, 0]
+    assert np.linalg.norm(vectors[:3], axis=1) == pytest.approx(np.ones(3), abs=1e-5)
+
+
+def test_vectors_are_kept_by_weights_and_text(tmp_path, monkeypatch):
+    calls = []
+
+    class Counting:
+        def __init__(self, name, batch_size):
+            calls.append(name)
+
+        def encode(self, titles):
+            return np.full((len(titles), 2), len(calls), dtype=np.float32)
+
+    monkeypatch.setattr(encoder, "SentenceEncoder", Counting)
+    first = encode("a/b", ["甲", "乙"], 8, tmp_path)
+    assert np.array_equal(encode("a/b", ["甲", "乙"], 8, tmp_path), first) and calls == ["a/b"]
+    assert encode("a/b", ["甲", "丙"], 8, tmp_path)[0, 0] == 2 and encode("a/c", ["甲", "乙"], 8, tmp_path)[0, 0] == 3
+    assert not list(tmp_path.glob("*.part"))

@@ -1,0 +1,111 @@
+import pickle
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from finbert2.topics import words
+from finbert2.topics.words import Segmenter, fold, merge, read_words
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from transformers import BertTokenizerFast
+
+    characters = "新能源汽车首次覆盖给予买入评级公司研究abc"
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys(characters), "##b", "ab", "##汽"]
+    made = BertTokenizerFast(vocab={word: number for number, word in enumerate(vocabulary)})
+    made.add_tokens(["新能源汽车", "首次覆盖", "ab汽车"])
+    return made
+
+
+SEGMENTERS = {
+    "jieba": lambda tokenizer: Segmenter(),
+    "dictionary": lambda tokenizer: Segmenter(["boss直聘", "at&t", "买入 评级"]),
+    "tokenizer": lambda tokenizer: Segmenter(["新能源"], (), tokenizer),
+}
+ALPHABET = st.one_of(st.characters(), st.sampled_from("新能源汽车首次覆盖给予买入评级 \t\u3000ＡİabcB喆塔\ud800\x00"))
+
+
+@pytest.mark.parametrize("kind", SEGMENTERS)
+def test_pieces_join_to_any_text(kind, tokenizer):
+    segmenter = SEGMENTERS[kind](tokenizer)
+
+    @settings(max_examples=150, deadline=None)
+    @given(st.lists(st.text(ALPHABET, max_size=60), max_size=4))
+    def joins(texts):
+        assert ["".join(pieces) for pieces in segmenter.pieces(texts)] == texts
+
+    joins()
+
+
+@given(st.text(ALPHABET))
+def test_folding_keeps_the_length(text):
+    assert len(fold(text)) == len(text)
+
+
+def test_blanks_do_not_shift_the_tokenizers_words(tokenizer):
+    # The original counted running lengths: each blank moved later tokens by one (research e.1, item 1).
+    assert list(Segmenter((), (), tokenizer).pieces(["新能源汽车 公司研究 首次覆盖"])) == [
+        ["新能源汽车", " ", "公司", "研究", " ", "首次覆盖"]
+    ]
+
+
+def test_an_unknown_character_swallows_nothing(tokenizer):
+    pieces = next(iter(Segmenter((), (), tokenizer).pieces(["喆塔科技：新能源汽车"])))
+    assert pieces[-1] == "新能源汽车" and "[UNK]" not in pieces and "".join(pieces).startswith("喆塔科技：")
+
+
+def test_only_whole_chinese_words_of_the_tokenizer_count(tokenizer):
+    assert set(Segmenter((), (), tokenizer).domain.values()) == {"新能源汽车", "首次覆盖"}
+
+
+def test_merge_takes_the_longest_and_keeps_the_tail():
+    # base AB|CD|E, others ABC and BC: ABC wins at 0, D stands alone, BC starts inside and is passed over.
+    assert list(merge(5, [(0, 2), (2, 4), (4, 5)], [(0, 3), (1, 3)])) == [(0, 3), (3, 4), (4, 5)]
+    assert list(merge(3, [], [])) == [(0, 3)] and list(merge(0, [], [])) == []
+
+
+def test_dictionary_words_are_kept_whole_in_any_case():
+    segmenter = Segmenter(["boss直聘", "at&t", "科德数控"])
+    assert segmenter.words(["ＢＯＳＳ直聘与AT&T：科德数控"]) == [["boss直聘", "at&t", "科德数控"]]
+
+
+def test_stop_words_go_as_words_not_as_characters():
+    words_of = Segmenter(["行业利率"], ["行业", "周报"]).words(["银行行业利率 2023 周报，35% 涨"])
+    assert words_of == [["银行", "行业利率"]]
+
+
+def test_word_list_is_folded_and_cleaned(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text(
+        "\ufeff# 说明\nBOSS直聘\n中芯国际 100 nz\n[UNK]科技\n##adidas\n\n \nＡ\nboss直聘\n#\n", encoding="utf-8"
+    )
+    assert read_words(path) == ["boss直聘", "中芯国际", "a", "#"] and read_words(None) == []
+
+
+def test_segmenter_pickles_without_its_jieba():
+    segmenter = Segmenter(["科德数控"])
+    before = segmenter.words(["科德数控 首次覆盖"])
+    assert pickle.loads(pickle.dumps(segmenter)).words(["科德数控 首次覆盖"]) == before
+
+
+def test_segmenting_is_linear(tokenizer):
+    segmenter = Segmenter((), (), tokenizer)
+    text = "新能源汽车公司研究：首次覆盖，给予买入评级 "
+    list(segmenter.pieces([text]))
+
+    def seconds(times):
+        start = time.process_time()
+        list(segmenter.pieces([text * times]))
+        return time.process_time() - start
+
+    assert seconds(4000) < 40 * max(seconds(400), 0.002)  # a quadratic one would take 100 times as long
+
+
+def test_changed_lists_change_the_digest(tokenizer):
+    plain, other = Segmenter(["甲"], ["乙"]).digests(), Segmenter(["甲"], ["丙"], tokenizer).digests()
+    assert plain["dictionary"] == other["dictionary"]
+    assert plain["stopwords"] != other["stopwords"] and plain["tokenizer_words"] != other["tokenizer_words"]
+    assert words.digest(["a", "b"]) == words.digest(["b", "a"])
