@@ -7,15 +7,19 @@ import io
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import zstandard
+
 from finbert2.errors import UserError
 
 TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt")
 PACKED_SUFFIXES = (".gz", ".zst")
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,13 @@ class Row:
                 return self.values[column]
         wanted = " or ".join(f"'{column}'" for column in columns)
         raise UserError(
-            f"{self.place} has no {wanted}: it has {', '.join(map(repr, self.values)) or 'nothing'}; "
+            f"{self.place} has no {wanted}: it has {self.filled() or 'nothing'}; "
             "rename the column or field, or name yours by a flag"
         )
+
+    def filled(self) -> str:
+        """Return the names of the columns that have a value; a CSV row that ends early has none for the last ones."""
+        return ", ".join(repr(str(name)) for name, value in self.values.items() if value is not None)
 
     def text(self, *columns: str) -> str:
         """Return a value that has to be a string with something in it; raise `UserError` if it is not."""
@@ -65,8 +73,6 @@ def suffix(path: Path) -> str:
 def open_text(path: Path) -> IO[str]:
     """Open a plain, gzip or zstandard file as UTF-8 text; a byte-order mark is passed over."""
     if path.suffix == ".zst":
-        import zstandard
-
         return io.TextIOWrapper(zstandard.open(path, "rb"), encoding="utf-8-sig", newline="")
     opener = gzip.open if path.suffix == ".gz" else open
     return opener(path, "rt", encoding="utf-8-sig", newline="")
@@ -75,7 +81,7 @@ def open_text(path: Path) -> IO[str]:
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line without its end) of a text file.
 
-    Raises `UserError` naming file and line if the file is missing or not UTF-8.
+    Raises `UserError` naming file and line if the file is missing, damaged or not UTF-8.
     """
     path = Path(path)
     if not path.is_file():
@@ -92,6 +98,8 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
                 f"{path} line {line_number} is not UTF-8 ({error.reason}, byte 0x{error.object[error.start]:02x}): "
                 f"convert the file, for example: iconv -f GB18030 -t UTF-8 {path.name} > {path.stem}.utf8{path.suffix}"
             ) from None
+        except DAMAGED as error:
+            raise UserError(f"{path} cannot be unpacked after line {number} ({error}): make or fetch it anew") from None
 
 
 def undecodable_line(path: Path, skip: int) -> int:
@@ -181,10 +189,10 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[Row]:
     """Yield the rows of a CSV file with a header; values are strings."""
     csv.field_size_limit(2**30)
     lines = (line + "\n" for _, line in read_lines(path))
-    reader = csv.DictReader(lines, delimiter=delimiter, restkey="", strict=True)
+    reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
     try:
         for values in reader:
-            if "" in values:
+            if None in values:  # the fields beyond the header; "" is a column without name, as pandas writes its index
                 names = ", ".join(reader.fieldnames or [])
                 raise UserError(
                     f"{path} line {reader.line_num} has more fields than the header ({names}): "
@@ -211,7 +219,9 @@ def expand(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES)
     for path in map(Path, paths):
         if not path.exists():
             raise UserError(f"{path} does not exist")
-        inside = sorted(p for p in path.rglob("*") if suffix(p) in suffixes) if path.is_dir() else [path]
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if suffix(p) in suffixes and p.is_file())
         if not inside:
             raise UserError(f"{path} holds no file that can be read: {', '.join(suffixes)} are, also with .gz or .zst")
         found += inside

@@ -1,6 +1,7 @@
 """The corpus pipeline: datatrove's executor, filters and writers around the suite's reader and rules."""
 
 import contextlib
+import json
 import os
 import random
 import sys
@@ -77,7 +78,7 @@ class Split(PipelineStep):
 
 def record(self: Any, doc: Document) -> dict[str, Any]:
     """Return a document as the line that is written: its text and the fields it came with."""
-    return {"text": doc.text} | {k: v for k, v in doc.metadata.items() if k not in ("split", "filter_reason")}
+    return {"text": doc.text} | {k: v for k, v in doc.metadata.items() if k not in ("text", "split", "filter_reason")}
 
 
 def writer(folder: Path, name: str) -> JsonlWriter:
@@ -113,6 +114,18 @@ def build(
             tasks,
         ),
     ]
+
+
+def task_count(work: Path, wanted: int) -> int:
+    """Return the number of tasks that an interrupted run was divided into, `wanted` if there is none.
+
+    A document belongs to a task by its place modulo their number: with another one, some would be lost and some
+    read twice beside the tasks that are done.
+    """
+    path = work / "tasks.json"
+    if not path.exists():
+        files.write_json(path, wanted)
+    return int(json.loads(path.read_text(encoding="utf-8")))
 
 
 def execute(stages: list[tuple[list[PipelineStep], int]], work: Path, num_proc: int) -> None:

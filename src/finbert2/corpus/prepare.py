@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         keep,
         output,
         output / ".work",
-        tasks=2 * num_proc,
+        tasks=pipeline.task_count(output / ".work", 2 * num_proc),
         valid_fraction=options.valid_fraction,
     )
     pipeline.execute(stages, output / ".work", num_proc)

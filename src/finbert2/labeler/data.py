@@ -62,16 +62,16 @@ def label_names(train_path: str | Path) -> dict[str, str] | None:
 
 
 def label_list(examples: Iterable[Example], names: dict[str, str] | None = None) -> list[str]:
-    """Return the labels in the order of their ids: as `labels.csv` has them, else numbers by size, names by alphabet.
+    """Return the labels in the order of their ids: as `labels.csv` has them, then numbers by size, names by alphabet.
 
     Raises `UserError` if there is only one.
     """
     found = {example.label for example in examples}
     if len(found) < 2:
         raise UserError(f"the training data has one label only ({', '.join(found)}): a classifier needs two or more")
-    if names:
-        return [name for name in dict.fromkeys(names.values()) if name in found]
-    return sorted(found, key=lambda label: (0, int(label), "") if re.fullmatch(r"-?\d+", label) else (1, 0, label))
+    named = [name for name in dict.fromkeys((names or {}).values()) if name in found]
+    rest = found.difference(named)
+    return named + sorted(rest, key=lambda name: (0, int(name), "") if re.fullmatch(r"-?\d+", name) else (1, 0, name))
 
 
 def check_labels(examples: Iterable[Example], labels: Sequence[str], path: str | Path) -> None:

@@ -45,7 +45,8 @@ class LabelerTrainingArguments(args.TrainingArguments):
     eval_strategy: str = args.option("when the development part is scored", default="epoch")
     save_strategy: str = args.option("when a checkpoint is written; has to match eval_strategy", default="epoch")
     load_best_model_at_end: bool = args.option("keep the best epoch, not the last", default=True)
-    metric_for_best_model: str | None = args.option("macro_f1, or f1 for ner (filled in)", default=None)
+    # Named here: transformers would fill an unset one in as "loss".
+    metric_for_best_model: str | None = args.option("development score (f1 for ner)", default="macro_f1")
     logging_steps: float = args.option("steps between two logged losses", default=20)
 
 
@@ -150,7 +151,8 @@ def fine_tune(
     )  # fmt: skip
     features = tag_features if ner else text_features
     train, dev = (features(rows, labels, tokenizer, options) for rows in parts[:2])
-    training_args.metric_for_best_model = training_args.metric_for_best_model or ("f1" if ner else "macro_f1")
+    if ner and training_args.metric_for_best_model == "macro_f1":
+        training_args.metric_for_best_model = "f1"
     trainer = Trainer(
         model=model, args=training_args, train_dataset=train, eval_dataset=dev, processing_class=tokenizer,
         data_collator=(DataCollatorForTokenClassification if ner else DataCollatorWithPadding)(tokenizer),

@@ -163,6 +163,7 @@ class PackedRows(Dataset):
         self.windows, self.row_length, self.pad_id = windows, row_length, pad_id
         self.rows = pack(np.asarray(windows.lengths), row_length, seed)
         self.ends = np.cumsum(windows.lengths, dtype=np.int64)
+        self.longest = int(windows.lengths.max())
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -175,7 +176,7 @@ class PackedRows(Dataset):
     def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
         """Return ids and word starts (row_length,), the lengths of the row's segments, epoch and row.
 
-        Padding at the row's end is a segment by itself.
+        Padding at the row's end is segments of its own, no longer than the longest window: positions have to exist.
         """
         epoch, row = place
         ids = np.full(self.row_length, self.pad_id, dtype=np.int64)
@@ -187,8 +188,9 @@ class PackedRows(Dataset):
             starts[filled : filled + length] = self.windows.starts[end - length : end]
             lengths.append(length)
             filled += length
-        if filled < self.row_length:
-            lengths.append(self.row_length - filled)
+        while filled < self.row_length:
+            lengths.append(min(self.longest, self.row_length - filled))
+            filled += lengths[-1]
         return {"ids": ids, "starts": starts, "lengths": lengths, "epoch": epoch, "row": row}
 
 

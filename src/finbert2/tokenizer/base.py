@@ -1,7 +1,7 @@
 """The character-level BERT tokenizer that domain words are added to, when no published one is given."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import BertTokenizer
@@ -36,4 +36,5 @@ def train_base(texts: Iterable[str], vocab_size: int, min_frequency: int = 2) ->
     tokenizer.train_from_iterator(texts, trainer)
     cls, sep = (("[CLS]", list(SPECIAL.values()).index("[CLS]")), ("[SEP]", list(SPECIAL.values()).index("[SEP]")))
     tokenizer.post_processor = processors.BertProcessing(sep, cls)
-    return BertTokenizer(tokenizer_object=tokenizer, model_max_length=512, do_lower_case=True, **SPECIAL)
+    options: dict[str, Any] = {"model_max_length": 512, "do_lower_case": True} | SPECIAL
+    return BertTokenizer(tokenizer_object=tokenizer, **options)

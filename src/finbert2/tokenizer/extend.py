@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,14 +33,15 @@ def extend_model(
     import torch
 
     model.resize_token_embeddings(len(extended), mean_resizing=False)
-    rows = model.get_input_embeddings().weight.data  # (tokens, width)
-    head = model.get_output_embeddings()
-    bias = head.bias.data if head is not None and getattr(head, "bias", None) is not None else None  # (tokens,)
+    embeddings: Any = model.get_input_embeddings()
+    head: Any = model.get_output_embeddings()
+    rows = embeddings.weight.data  # (tokens, width)
+    bias = getattr(head, "bias", None)  # (tokens,), None for a bare encoder
     new_words = extended.convert_ids_to_tokens(list(range(len(base), len(extended))))
     pieces = base(new_words, add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         for row, ids in enumerate(pieces, start=len(base)):
             rows[row] = rows[ids].mean(0)
             if bias is not None:
-                bias[row] = bias[ids].mean()
+                bias.data[row] = bias.data[ids].mean()
     return model
