@@ -200,7 +200,8 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[Row]:
                 )
             yield Row(path, reader.line_num, values)
     except csv.Error as error:
-        raise UserError(f"{path} line {reader.line_num} is not CSV ({error}): mend the quotes of the line") from None
+        first = reader.line_num + 1  # of the record that failed: an open quote is noticed only at the file's end
+        raise UserError(f"{path} line {first} is not CSV ({error}): mend the quotes of the line") from None
 
 
 def header(path: str | Path) -> list[str]:

@@ -69,16 +69,17 @@ class Split(PipelineStep):
         self.valid_fraction = valid_fraction
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Set `metadata["split"]`."""
+        """Set `metadata["_split"]`, which the writer's file name is made from."""
         for doc in data:
             bucket = zlib.crc32(doc.text.encode()) % VALID_BUCKETS
-            doc.metadata["split"] = "valid" if bucket < self.valid_fraction * VALID_BUCKETS else "train"
+            doc.metadata["_split"] = "valid" if bucket < self.valid_fraction * VALID_BUCKETS else "train"
             yield doc
 
 
 def record(self: Any, doc: Document) -> dict[str, Any]:
     """Return a document as the line that is written: its text and the fields it came with."""
-    return {"text": doc.text} | {k: v for k, v in doc.metadata.items() if k not in ("text", "split", "filter_reason")}
+    ours = ("text", "_split", "filter_reason")
+    return {"text": doc.text} | {name: value for name, value in doc.metadata.items() if name not in ours}
 
 
 def writer(folder: Path, name: str) -> JsonlWriter:
@@ -101,15 +102,15 @@ def build(
             ],
             tasks,
         ),
-        ([JsonlReader(cleaned), CharacterMinhash(str(work / "signatures"))], tasks),
+        ([JsonlReader(cleaned, add_file_path=False), CharacterMinhash(str(work / "signatures"))], tasks),
         ([MinhashDedupBuckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)], CONFIG.num_buckets),
         ([MinhashDedupCluster(str(work / "pairs"), str(work / "remove"), config=CONFIG)], 1),
         (
             [
-                JsonlReader(cleaned),
+                JsonlReader(cleaned, add_file_path=False),
                 MinhashDedupFilter(str(work / "remove"), exclusion_writer=writer(dropped, "duplicate")),
                 Split(valid_fraction),
-                writer(output, "${split}"),
+                writer(output, "${_split}"),
             ],
             tasks,
         ),

@@ -146,6 +146,8 @@ def shorten(ids: Sequence[int], limit: int, policy: str) -> list[int]:
 
 def encode_texts(texts: Sequence[str], tokenizer: Any, max_length: int, policy: str) -> list[list[int]]:
     """Return the token ids of each text with [CLS] and [SEP], no longer than `max_length`."""
+    if not texts:
+        return []  # the tokenizer would raise an IndexError
     encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
     cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
     return [[cls, *shorten(ids, max_length - 2, policy), sep] for ids in encoded]

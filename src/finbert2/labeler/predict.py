@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from finbert2 import args, files
+from finbert2 import args, files, runtime
 from finbert2.errors import UserError
 from finbert2.labeler.model import BATCH_TOKENS, Labeler
 
@@ -28,6 +28,7 @@ class PredictionArguments:
     cls_vectors: str | None = args.option("also write the [CLS] vectors to this .npy file", default=None)
     cls_layer: int = args.option("layer of the vectors: 0 the embeddings, -1 the last", default=-1)
     batch_tokens: int = args.option("slots of a batch, padding included", default=BATCH_TOKENS)
+    seed: int = args.option("seed of the process; labels do not depend on it", default=0)
 
 
 @args.command
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     output = Path(options.output)
     if output.suffix not in (".csv", ".jsonl"):
         raise UserError(f"--output {output} has the suffix '{output.suffix}': name a .csv or a .jsonl file")
+    runtime.set_seed(options.seed)
     labeler = Labeler.from_pretrained(options.model_name_or_path)
     rows = tqdm(read_input(options), desc="label", unit="text")
     vectors: list[Any] = []

@@ -1,6 +1,8 @@
 """`finbert2 labeler train`: labelled texts → classifier; tagged sentences → tagger."""
 
+import dataclasses
 import functools
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finbert2 import args, cards, encoder, files, plots, runtime, training
+from finbert2.errors import UserError
 from finbert2.labeler import data, metrics
 from finbert2.labeler.model import Labeler, Settings
 
+log = logging.getLogger(__name__)
 IGNORED = -100
 
 
@@ -110,9 +114,16 @@ def read_parts(options: LabelerArguments, seed: int) -> tuple[Parts, list[str]]:
 
 
 def split(rows: Sequence[Any], seed: int, share: float = 0.1) -> tuple[list[Any], list[Any]]:
-    """Return training and development rows; classes keep their shares where each has two rows or more."""
+    """Return training and development rows; classes keep their shares where each has two rows or more.
+
+    Raises `UserError` for a single row.
+    """
     from sklearn.model_selection import train_test_split
 
+    if len(rows) < 2:
+        raise UserError(
+            "the training data has one row: two or more are needed to hold some out; add rows, or name --dev_data"
+        )
     groups = [getattr(row, "label", "") for row in rows]
     stratify = groups if min(map(groups.count, set(groups))) > 1 and len(set(groups)) <= share * len(rows) else None
     train, dev = train_test_split(list(rows), test_size=share, random_state=seed, stratify=stratify)
@@ -149,6 +160,7 @@ def fine_tune(
         kind.from_pretrained, options.model_name_or_path, num_labels=len(labels), dtype=torch.float32,
         id2label=dict(enumerate(labels)), label2id={label: i for i, label in enumerate(labels)},
     )  # fmt: skip
+    options = within_positions(options, model.config)
     features = tag_features if ner else text_features
     train, dev = (features(rows, labels, tokenizer, options) for rows in parts[:2])
     if ner and training_args.metric_for_best_model == "macro_f1":
@@ -162,6 +174,14 @@ def fine_tune(
     return Labeler(
         trainer.model, tokenizer, Settings(options.task, options.max_seq_length, options.long_texts)
     ), trainer
+
+
+def within_positions(options: LabelerArguments, config: Any) -> LabelerArguments:
+    """Return the options with no longer input than the model has positions for."""
+    positions = getattr(config, "max_position_embeddings", options.max_seq_length)
+    if positions < options.max_seq_length:
+        log.warning("labeler: the model has %d positions; inputs are cut there", positions)
+    return dataclasses.replace(options, max_seq_length=min(positions, options.max_seq_length))
 
 
 def text_features(

@@ -32,13 +32,23 @@ class Scale:
     train_rows: int
     test_rows: int
     label_steps: int
+    tag_steps: int
     retrieval_rows: int
+    retrieval_epochs: int
     passages: int
     titles: int
 
 
-SMALL = Scale(20_000, 2_000, 6_000, 550, 80, 3_000, 2_000, 200, 1_000, 5_000, 5_000)
-LARGE = Scale(80_000, 8_000, 30_000, 1_700, 220, 5_000, 2_000, 200, 1_500, 8_000, 20_000)
+SMALL = Scale(
+    corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=500, retromae_steps=80, train_rows=3_000,
+    test_rows=2_000, label_steps=170, tag_steps=110, retrieval_rows=1_000, retrieval_epochs=8, passages=5_000,
+    titles=5_000,
+)  # fmt: skip
+LARGE = Scale(
+    corpus_documents=80_000, words=8_000, pieces=30_000, mlm_steps=1_700, retromae_steps=220, train_rows=5_000,
+    test_rows=2_000, label_steps=200, tag_steps=250, retrieval_rows=1_500, retrieval_epochs=3, passages=8_000,
+    titles=20_000,
+)  # fmt: skip
 LARGE_CORPUS = 3_000_000  # characters from which on the large scale is used
 
 
@@ -133,14 +143,15 @@ def labelers(found: Inventory, output: Path, model: str | None, size: Scale) -> 
 
 
 def label_step(name: str, folder: Path, script: str, suffix: str, output: Path, model: str | None, size: Scale) -> Step:
-    """Return the training of one task, at least `label_steps` steps long, however few its rows."""
-    rows = min(size.train_rows, count_rows(folder / f"train.{suffix}", suffix))
-    epochs = min(20, max(3, ceil(size.label_steps * 32 / rows)))
+    """Return the training of one task: three epochs, more where these are few steps, twenty at the most."""
+    limit, fewest = (size.train_rows, size.label_steps) if suffix == "csv" else (size.train_rows // 2, size.tag_steps)
+    rows = min(limit, count_rows(folder / f"train.{suffix}", suffix))
+    epochs = min(20, max(3, ceil(fewest * 32 / rows)))
     dev = folder / f"dev.{suffix}"
     return Step(name, f"Fin-labeler/{script}", (
         "--model_name_or_path", str(output / "mlm"), "--train_data", str(folder / f"train.{suffix}"),
         "--dev_data", str(dev) if dev.exists() else "", "--test_data", str(folder / f"test.{suffix}"),
-        "--max_train_samples", str(size.train_rows),
+        "--max_train_samples", str(limit),
         "--max_test_samples", str(size.test_rows), "--max_seq_length", "128", "--num_train_epochs", str(epochs),
         "--learning_rate", "5e-5" if model else "6e-4", "--save_total_limit", "1",
         "--output_dir", str(output / Path(name)),
@@ -171,9 +182,9 @@ def retrieval(found: Inventory, output: Path, model: str | None, size: Scale) ->
     ]  # fmt: skip
     if mined:
         made.append(Step("retriever/train", "Fin-retriever/contrastive_finetune.sh", (
-            "--model_name_or_path", start, "--train_data", *map(str, mined.values()), "--train_group_size", "3",
+            "--model_name_or_path", start, "--train_data", *map(str, mined.values()), "--train_group_size", "2",
             "--temperature", "0.05", "--query_max_len", "64", "--passage_max_len", "128",
-            "--learning_rate", "2e-5" if model else "5e-4", "--num_train_epochs", "4", "--mini_batch_size", "32",
+            "--learning_rate", "2e-5" if model else "1e-3", "--num_train_epochs", str(size.retrieval_epochs), "--mini_batch_size", "32",
             "--per_device_train_batch_size", "32", "--output_dir", trained,
         ), Path(trained)))  # fmt: skip
     for name, one in found.retrieval.items():

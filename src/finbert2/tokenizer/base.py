@@ -1,5 +1,7 @@
 """The character-level BERT tokenizer that domain words are added to, when no published one is given."""
 
+import itertools
+import string
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,9 @@ def train_base(texts: Iterable[str], vocab_size: int, min_frequency: int = 2) ->
         # ASCII is always known, whatever the corpus holds.
         initial_alphabet=[chr(code) for code in range(33, 127)],
     )  # fmt: skip
-    tokenizer.train_from_iterator(texts, trainer)
+    # … also inside a word: the last text holds every letter and digit once as a piece that goes on.
+    inside = "0" + string.ascii_lowercase + string.digits
+    tokenizer.train_from_iterator(itertools.chain(texts, [inside]), trainer)
     cls, sep = (("[CLS]", list(SPECIAL.values()).index("[CLS]")), ("[SEP]", list(SPECIAL.values()).index("[SEP]")))
     tokenizer.post_processor = processors.BertProcessing(sep, cls)
     options: dict[str, Any] = {"model_max_length": 512, "do_lower_case": True} | SPECIAL

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import args, files
+from finbert2 import args, files, runtime
 from finbert2.errors import UserError
 from finbert2.topics import vectors
 from finbert2.topics.model import TopicModel, load_model
@@ -27,13 +27,14 @@ class PredictArguments:
     model_name_or_path: str | None = args.option("where the encoder of the run lies now, if it has moved", default=None)
     embeddings: str | None = args.option("vectors of the titles (.npy), if the run was given vectors", default=None)
     batch_size: int = args.option("titles encoded at a time", default=64)
-    seed: int = args.option("taken for uniformity; nothing here is drawn", default=42)
+    seed: int = args.option("seed of the process; topics do not depend on it", default=42)
 
 
 @args.command
 def main(argv: list[str] | None = None) -> None:
     """Give each title the topic whose centre it is nearest to, or -1."""
     (options,) = args.parse("topics predict", __doc__ or "", argv, PredictArguments)
+    runtime.set_seed(options.seed)
     if Path(options.output).suffix not in (".csv", ".jsonl", ".json"):
         raise UserError(f"--output {options.output}: name a .csv or .jsonl file")
     model = load_model(Path(options.model_dir), options.model_name_or_path)

@@ -1,0 +1,92 @@
+import pytest
+
+from finbert2.corpus.clean import clean, drop_boilerplate, drop_repeated, join_broken
+
+SENTENCE = "公司前三季度实现营业收入十二亿元，同比增长百分之八"
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("营\u200b业\ufeff收\u00ad入\u2060增\u202e长\x00。", "营业收入增长。"),
+        ("净利润\u3000\u00a0 \t增长", "净利润 增长"),
+        ("A&amp;B &lt;增持&gt; &ldquo;买入&rdquo;&nbsp;评级", "A&B <增持> “买入” 评级"),
+        ('<div class="x">营业<b>收入</b></div><img src="a.png"/>增长', "营业收入\n增长"),
+        ("一段<br/>二段</p>三段", "一段\n二段\n三段"),
+        ("利润率<5%，且>3%；<股票代码>", "利润率<5%，且>3%；<股票代码>"),
+        ("第一行\r\n第二行\r第三行\n\n\n第四行", "第一行\n第二行\n第三行\n第四行"),
+        ("ＥＰＳ１．２元（同比＋５％），ａｂｃ", "ＥＰＳ１．２元（同比＋５％），ａｂｃ"),
+        ("  \u3000首行缩进  ", "首行缩进"),
+        ("", ""),
+    ],
+)
+def test_what_is_not_text_goes_and_the_rest_stays(raw, expected):
+    assert clean(raw) == expected
+
+
+@pytest.mark.parametrize(
+    "title", ["免责声明", "【免责声明】", "  分析师声明：", "投资评级说明", "重要声明: 本报告由某证券制作"]
+)
+def test_a_disclaimer_runs_to_the_end(title):
+    assert clean(f"{SENTENCE}。\n{title}\n本报告不构成投资建议。\n买入") == f"{SENTENCE}。"
+
+
+def test_a_disclaimer_at_the_very_start_is_only_a_heading():
+    assert clean(f"免责声明\n{SENTENCE}。") == f"免责声明\n{SENTENCE}。"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "第 3 页 共 12 页", "3 / 12", "第3页",
+        "张三 电话：021-12345678", "邮箱: zhangsan@abc.com.cn", "E-mail：li.si@abc.com",
+        "联系人：张三 021-12345678", "分析师：李四（S1234）电话(021)12345678",
+        "执业证书编号：S1234567890123", "请务必阅读正文之后的免责声明部分", "证券研究报告", "https://example.com/a",
+        "扫描二维码关注公众号",
+    ],
+)  # fmt: skip
+def test_lines_that_every_page_repeats_go(line):
+    assert clean(f"{SENTENCE}。\n{line}\n{SENTENCE}点五。") == f"{SENTENCE}。\n{SENTENCE}点五。"
+
+
+@pytest.mark.parametrize(
+    "line", ["2024年3月", "公司电话会议纪要已公布", "第3季度", "公司召开三季度业绩说明电话会议", "销售费用"]
+)
+def test_lines_that_only_look_like_boilerplate_stay(line):
+    assert drop_boilerplate([SENTENCE, line]) == [SENTENCE, line]
+
+
+def test_sources_and_notices_inside_a_line_are_taken_out():
+    line = "营收增长（资料来源：公司公告，Wind）。请务必阅读正文之后的免责声明。利润下降。"
+    assert drop_boilerplate([line]) == ["营收增长。利润下降。"]
+
+
+def test_repeated_lines_go_unless_they_are_short():
+    lines = ["某证券研究所", "买入", SENTENCE, "某证券研究所", "买入", SENTENCE, "买入"]
+    assert drop_repeated(lines) == ["某证券研究所", "买入", SENTENCE, "买入", "买入"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "joined"),
+    [
+        ([SENTENCE, "点三，净利润下降"], [SENTENCE + "点三，净利润下降"]),
+        ([SENTENCE + "，", "净利润下降"], [SENTENCE + "，净利润下降"]),
+        ([SENTENCE + "。", "净利润下降"], [SENTENCE + "。", "净利润下降"]),  # a sentence that ended
+        ([SENTENCE, "2024年净利润下降"], [SENTENCE, "2024年净利润下降"]),  # a number begins a line
+        (["一、公司基本情况", "公司主营业务为半导体"], ["一、公司基本情况", "公司主营业务为半导体"]),  # a heading
+        ([SENTENCE, SENTENCE, "点三"], [SENTENCE + SENTENCE + "点三"]),
+        ([SENTENCE, "短行", "第三行"], [SENTENCE + "短行", "第三行"]),
+    ],
+)
+def test_lines_broken_inside_a_sentence_are_joined(lines, joined):
+    assert join_broken("\n".join(lines)) == "\n".join(joined)
+
+
+@pytest.mark.parametrize(("length", "joined"), [(17, False), (18, True)])
+def test_a_line_of_18_characters_is_no_heading(length, joined):
+    assert ("\n" not in join_broken("甲" * length + "\n乙")) is joined
+
+
+def test_cleaning_twice_changes_nothing():
+    raw = f"<p>{SENTENCE}。</p>\n第 1 页\n{SENTENCE}&nbsp;，\n净利润\u200b下降。\n免责声明\n略"
+    assert clean(clean(raw)) == clean(raw) == f"{SENTENCE}。\n{SENTENCE} ，净利润下降。"

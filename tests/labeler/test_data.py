@@ -1,0 +1,201 @@
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from finbert2.errors import UserError
+from finbert2.labeler import data
+from finbert2.labeler.data import Example, Sentence
+
+from ..conftest import TEXTS
+
+
+def message(call, *arguments) -> str:
+    with pytest.raises(UserError) as raised:
+        call(*arguments)
+    return str(raised.value)
+
+
+def write(path, content):
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tokenizer_folder):
+    return AutoTokenizer.from_pretrained(tokenizer_folder)
+
+
+@pytest.mark.parametrize(
+    ("written", "label"),
+    [("1", "1"), (" 利好 ", "利好"), ("1.0", "1"), ("-1.0", "-1"), ("1.5", "1.5"), ("10", "10"), ("v1.0", "v1.0")],
+)
+def test_labels_as_spreadsheets_write_them(tmp_path, written, label):
+    path = write(tmp_path / "train.csv", f"text,label\n甲,{written}\n")
+    assert data.read_examples(path) == [Example("甲", label)]
+
+
+def test_labels_that_json_holds_as_numbers(tmp_path):
+    path = write(tmp_path / "train.jsonl", '{"text": "甲", "label": 1}\n{"text": "乙", "label": 0.0}\n')
+    assert [example.label for example in data.read_examples(path)] == ["1", "0"]
+
+
+def test_names_come_from_labels_csv_beside_the_training_file(tmp_path):
+    write(tmp_path / "labels.csv", "label,name\n1.0,利好\n0,利空\n")
+    path = write(tmp_path / "train.csv", "text,label\n甲,0\n乙,1\n丙,1.0\n丁,2\n")
+    names = data.label_names(path)
+    assert names == {"1": "利好", "0": "利空"}
+    examples = data.read_examples(path, names)
+    assert [example.label for example in examples] == ["利空", "利好", "利好", "2"]
+    assert data.label_list(examples, names) == ["利好", "利空", "2"]  # one that has no name keeps its label
+    assert data.label_names(tmp_path / "x" / "train.csv") is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "expected"),
+    [
+        (["10", "9", "-1"], None, ["-1", "9", "10"]),
+        (["中性", "利好", "利空"], None, sorted(["中性", "利好", "利空"])),
+        (["b", "2", "a", "10"], None, ["2", "10", "a", "b"]),
+        (["好", "坏"], {"2": "坏", "1": "好", "0": "中"}, ["坏", "好"]),
+    ],
+)
+def test_order_of_labels(labels, names, expected):
+    assert data.label_list([Example("甲", label) for label in labels], names) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            "text,lable\n甲,1\n",
+            "{path} line 2 has no 'label': it has 'text', 'lable'; rename the column or field, or name yours by a flag",
+        ),
+        ("text,label\n甲,1\n乙,\n", "{path} line 3 has an empty label: fill it in or drop the row"),
+        ("text,label\n ,1\n", "{path} line 2 has ' ' for 'text': a text was expected; fill or drop the row"),
+        ("text,label\n", "{path} has no rows: a header `text,label` and at least one row were expected"),
+        ("", "{path} has no rows: a header `text,label` and at least one row were expected"),
+    ],
+)
+def test_rows_that_cannot_be_learnt_from(tmp_path, content, expected):
+    path = write(tmp_path / "train.csv", content)
+    assert message(data.read_examples, path) == expected.format(path=path)
+
+
+def test_one_label_is_none():
+    assert message(data.label_list, [Example("甲", "1"), Example("乙", "1")]) == (
+        "the training data has one label only (1): a classifier needs two or more"
+    )
+
+
+def test_labels_that_training_never_saw():
+    examples = [Example("甲", "1"), Example("乙", "中"), Example("丙", "2"), Example("丁", "2")]
+    assert message(data.check_labels, examples, ["0", "1"], "test.csv") == (
+        "test.csv has labels that the training data has not: '2' (2 rows), '中' (1 rows); training knows 0, 1: "
+        "correct the labels, or add rows with them to the training file"
+    )
+    data.check_labels(examples[:1], ["0", "1"], "test.csv")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "中 B-ORG\n信 I-ORG\n涨 O\n\n跌 O\n",
+        "中\tB-ORG\n信\tI-ORG\n涨\tO\n\n跌\tO",
+        "\ufeff\n中 B-ORG\r\n信 I-ORG\r\n涨 O\r\n \r\n\r\n跌 O\r\n\r\n\r\n",
+    ],
+)
+def test_sentences(tmp_path, content):
+    path = write(tmp_path / "train.txt", content)
+    assert data.read_sentences(path) == [
+        Sentence(("中", "信", "涨"), ("B-ORG", "I-ORG", "O")), Sentence(("跌",), ("O",)),
+    ]  # fmt: skip
+
+
+def test_a_blank_is_a_character_too(tmp_path):
+    path = write(tmp_path / "train.txt", "A B-ORG\n  I-ORG\nB I-ORG\n")
+    assert data.read_sentences(path) == [Sentence(("A", " ", "B"), ("B-ORG", "I-ORG", "I-ORG"))]
+
+
+@pytest.mark.parametrize("line", ["中 E-ORG", "中信 B-ORG", "中", "中 B-", "中\tB-ORG\tx", "中 o", "B-ORG"])
+def test_a_line_that_is_no_character_and_tag(tmp_path, line):
+    path = write(tmp_path / "train.txt", f"涨 O\n\n{line}\n")
+    assert message(data.read_sentences, path) == (
+        f"{path} line 3 is {line!r}: one character, a blank or tab and a tag (O, B-TYPE or I-TYPE) were expected"
+    )
+
+
+def test_a_file_without_sentences(tmp_path):
+    path = write(tmp_path / "train.txt", "\n \n")
+    expected = f"{path} has no sentences: lines of a character and a tag were expected"
+    assert message(data.read_sentences, path) == expected
+
+
+def test_tags_of_every_type_in_order():
+    sentences = [Sentence(("中", "信"), ("I-PER", "O")), Sentence(("中",), ("B-ORG",))]
+    assert data.tag_list(sentences) == ["O", "B-ORG", "I-ORG", "B-PER", "I-PER"]
+    assert message(data.tag_list, [Sentence(("中",), ("O",))]) == "the training data has no entity: every tag is O"
+
+
+def test_tags_that_training_never_saw():
+    sentences = [Sentence(("中", "信"), ("B-LOC", "I-LOC"))]
+    assert message(data.check_tags, sentences, ["O", "B-ORG", "I-ORG"], "dev.txt") == (
+        "dev.txt has tags that the training data has not: B-LOC, I-LOC; training knows O, B-ORG, I-ORG: "
+        "correct the tags, or add sentences with them to the training file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "limit", "policy", "kept"),
+    [
+        (5, 8, "head", [0, 1, 2, 3, 4]),
+        (8, 8, "head_tail", list(range(8))),
+        (12, 8, "head", list(range(8))),
+        (12, 8, "head_tail", [0, 1, 6, 7, 8, 9, 10, 11]),
+        (9, 3, "head_tail", [6, 7, 8]),
+    ],
+)
+def test_shortening(length, limit, policy, kept):
+    assert data.shorten(range(length), limit, policy) == kept
+
+
+def test_the_paper_keeps_128_tokens_of_the_head_and_382_of_the_tail():
+    kept = data.shorten(range(2000), 510, "head_tail")
+    assert kept == [*range(127), *range(2000 - 383, 2000)]  # a quarter of 510, rounded down
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_encoding_equals_the_tokenizers_own_where_nothing_is_cut(tokenizer, text):
+    assert data.encode_texts([text], tokenizer, 128, "head_tail") == [tokenizer(text)["input_ids"]]
+    cut = tokenizer(text, truncation=True, max_length=16)["input_ids"]
+    assert data.encode_texts([text], tokenizer, 16, "head") == [cut]
+
+
+def naive_firsts(characters, piece, tokenizer):
+    """The token of each character, by encoding the characters one by one."""
+    place, firsts = 1, []
+    for character in characters:
+        ids = tokenizer(character, add_special_tokens=False)["input_ids"]
+        firsts.append(place if ids else -1)
+        assert piece.ids[place : place + len(ids)] == ids
+        place += len(ids)
+    return firsts
+
+
+@pytest.mark.parametrize("length", [1, 15, 16, 500])
+def test_no_character_of_a_long_sentence_is_lost(tokenizer, length):
+    text = ("中信证券营业收入EPS 增１２.5%喆，\u200b净利润" * 30)[:length]
+    pieces = data.encode_characters(list(text), tokenizer, 32)
+    assert sum(len(piece.firsts) for piece in pieces) == length and all(len(piece.ids) <= 32 for piece in pieces)
+    done = 0
+    for piece in pieces:
+        part = text[done : done + len(piece.firsts)]
+        assert piece.firsts == naive_firsts(part, piece, tokenizer)
+        done += len(part)
+        assert all((first < 0) is (character in " \u200b") for first, character in zip(piece.firsts, part, strict=True))
+
+
+def test_a_domain_word_does_not_swallow_an_entitys_beginning(tokenizer):
+    word = "营业收入"
+    (piece,) = data.encode_characters(list(word), tokenizer, 32)
+    assert tokenizer.tokenize(word) == [word] and tokenizer.convert_ids_to_tokens(piece.ids[1:-1]) == list(word)
+    assert np.array_equal(piece.firsts, [1, 2, 3, 4])

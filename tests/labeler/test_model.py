@@ -1,0 +1,175 @@
+import json
+import random
+
+import pytest
+
+from finbert2.errors import UserError
+from finbert2.labeler.model import Entity, Labeler, Settings, budget_batches, spans
+from finbert2.labeler.train import sample, split
+
+from ..conftest import TEXTS
+
+
+@pytest.mark.parametrize("budget", [1, 64, 500, 10_000])
+def test_batches_hold_every_row_once_and_stay_within_the_budget(budget):
+    chance = random.Random(budget)
+    lengths = [chance.randint(2, 128) for _ in range(200)]
+    batches = list(budget_batches(lengths, budget))
+    assert sorted(place for batch in batches for place in batch) == list(range(200))
+    assert all(len(batch) * max(lengths[p] for p in batch) <= budget or len(batch) == 1 for batch in batches)
+    flat = [lengths[place] for batch in batches for place in batch]
+    assert flat == sorted(flat, reverse=True)
+
+
+def test_batches_by_hand():
+    assert list(budget_batches([2, 5, 3, 5], 10)) == [[1, 3], [2, 0]] and list(budget_batches([], 10)) == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ("O O O O", []),
+        ("B-ORG I-ORG O O", [("中信", "ORG", 0, 2, 0.8)]),
+        ("O O B-PER I-PER", [("证券", "PER", 2, 4, 0.6)]),
+        ("B-ORG B-ORG O O", [("中", "ORG", 0, 1, 0.9), ("信", "ORG", 1, 2, 0.8)]),
+        ("I-ORG I-ORG O O", [("中信", "ORG", 0, 2, 0.8)]),
+        ("O I-ORG O I-PER", [("信", "ORG", 1, 2, 0.8), ("券", "PER", 3, 4, 0.6)]),
+        ("B-ORG I-PER I-PER O", [("中", "ORG", 0, 1, 0.9), ("信证", "PER", 1, 3, 0.7)]),
+        ("B-ORG I-ORG B-PER I-ORG", [("中信", "ORG", 0, 2, 0.8), ("证", "PER", 2, 3, 0.7), ("券", "ORG", 3, 4, 0.6)]),
+    ],
+)
+def test_entities_of_tags(tags, expected):
+    assert spans("中信证券", tags.split(), [0.9, 0.8, 0.7, 0.6]) == [Entity(*row) for row in expected]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_entities_are_seqevals(seed):
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    tags = random.Random(seed).choices(["O", "B-A", "I-A", "B-B", "I-B"], k=60)
+    found = [(entity.type, entity.start, entity.end - 1) for entity in spans("甲" * 60, tags, [1.0] * 60)]
+    assert found == get_entities(tags) and len(found) > 10
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_bert, tmp_path_factory):
+    """A classifier of another library's making: no labeler.json in its folder."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
+
+    set_seed(0)
+    folder = tmp_path_factory.mktemp("classifier")
+    labels = {0: "利空", 1: "中性", 2: "利好"}
+    options = {"num_labels": 3, "id2label": labels, "label2id": {name: n for n, name in labels.items()}}
+    AutoModelForSequenceClassification.from_pretrained(tiny_bert, **options).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """No bf16, so that numbers can be compared."""
+    from finbert2 import runtime
+
+    monkeypatch.setattr(runtime, "has_bf16", lambda: False)
+
+
+def test_any_classifier_opens_and_answers_as_transformers_does(classifier, exact):
+    from transformers import pipeline
+
+    labeler = Labeler.from_pretrained(str(classifier))
+    assert labeler.settings == Settings("classification", 128, "head_tail")
+    assert labeler.labels == ["利空", "中性", "利好"]
+    answers = pipeline("text-classification", str(classifier), top_k=None, device="cpu")(TEXTS)
+    for prediction, answer in zip(labeler.predict(TEXTS), answers, strict=True):
+        expected = {row["label"]: row["score"] for row in answer}
+        assert dict(zip(labeler.labels, prediction.probabilities, strict=True)) == pytest.approx(expected, abs=1e-5)
+        assert (prediction.label, prediction.score) == (
+            answer[0]["label"], pytest.approx(answer[0]["score"], abs=1e-5),
+        )  # fmt: skip
+
+
+def test_batches_do_not_change_the_answer(classifier, exact):
+    labeler = Labeler.from_pretrained(str(classifier))
+    together = labeler.predict(TEXTS)
+    for budget in (1, 100):
+        alone = labeler.predict(TEXTS, budget)
+        assert [p.label for p in alone] == [p.label for p in together]
+        assert [p.score for p in alone] == pytest.approx([p.score for p in together], abs=1e-5)
+    assert labeler.predict([]) == []
+
+
+@pytest.mark.parametrize("layer", [0, 1, -1])
+def test_cls_vectors_are_the_layers(classifier, exact, layer):
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    vectors = Labeler.from_pretrained(str(classifier)).cls_vectors(TEXTS, layer, 64)
+    model, tokenizer = AutoModel.from_pretrained(classifier), AutoTokenizer.from_pretrained(classifier)
+    with torch.inference_mode():
+        for text, vector in zip(TEXTS, vectors, strict=True):
+            hidden = model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True).hidden_states
+            assert vector == pytest.approx(hidden[layer][0, 0].numpy(), abs=1e-5)
+    assert vectors.shape == (6, 32)
+
+
+def test_a_classifier_tags_nothing_and_a_plain_encoder_neither(classifier, tiny_bert, tmp_path):
+    labeler = Labeler.from_pretrained(str(classifier))
+    with pytest.raises(UserError) as raised:
+        labeler.entities(TEXTS)
+    assert str(raised.value) == "this model is for classification, ner was asked of it: name another model folder"
+    with pytest.raises(UserError) as raised:
+        Labeler.from_pretrained(tiny_bert)
+    assert str(raised.value) == (
+        f"{tiny_bert} holds a BertForMaskedLM, no classifier or tagger: name a folder written by `labeler train`"
+    )
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(UserError) as raised:
+        Labeler.from_pretrained(str(tmp_path))
+    assert str(raised.value) == (
+        f"{tmp_path} is not a model folder (no config.json there; found: notes.txt): "
+        "name a folder written by save_pretrained, or a Hub name such as valuesimplex-ai-lab/FinBERT2-base"
+    )
+
+
+def test_settings_travel_with_the_weights(classifier, tmp_path):
+    labeler = Labeler.from_pretrained(str(classifier))
+    Labeler(labeler.model, labeler.tokenizer, Settings("classification", 16, "head")).save(tmp_path / "o")
+    again = Labeler.from_pretrained(str(tmp_path / "o"))
+    assert again.settings == Settings("classification", 16, "head") and again.labels == labeler.labels
+    assert json.loads((tmp_path / "o" / "labeler.json").read_text()) == {
+        "task": "classification", "max_seq_length": 16, "long_texts": "head",
+    }  # fmt: skip
+
+
+class Labelled:
+    def __init__(self, label):
+        self.label = label
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_split_keeps_the_shares_of_the_classes(seed):
+    rows = [Labelled(label) for label in ["多"] * 70 + ["少"] * 30]
+    train, dev = split(rows, seed)
+    assert len(train) == 90 and [sum(row.label == "少" for row in part) for part in (train, dev)] == [27, 3]
+    assert set(map(id, train + dev)) == set(map(id, rows)) and split(rows, seed)[1] == dev
+
+
+def test_a_split_of_classes_with_one_row_and_of_sentences():
+    rows = [Labelled("多")] * 19 + [Labelled("少")]
+    assert [len(part) for part in split(rows, 0)] == [18, 2]
+    assert [len(part) for part in split(list("甲乙丙"), 0)] == [2, 1]
+
+
+def test_one_row_cannot_be_split():
+    with pytest.raises(UserError) as raised:
+        split(["甲"], 0)
+    assert str(raised.value) == (
+        "the training data has one row: two or more are needed to hold some out; add rows, or name --dev_data"
+    )
+
+
+def test_a_sample_keeps_the_order_and_repeats_by_its_seed():
+    rows = list(range(100))
+    drawn = sample(rows, 10, 3)
+    assert drawn == sorted(drawn) == sample(rows, 10, 3) != sample(rows, 10, 4) and len(drawn) == 10
+    assert sample(rows, 0, 3) == sample(rows, 100, 3) == rows

@@ -1,0 +1,156 @@
+import dataclasses
+import json
+import logging
+
+import pytest
+
+from finbert2 import args, runtime
+from finbert2.errors import UserError
+
+
+@dataclasses.dataclass
+class Options:
+    """Of a made-up command."""
+
+    train_data: list[str] = args.option("files")
+    threshold: float = args.option("rate", default=0.1)
+    name: str | None = args.option("name", default=None)
+    share: float = args.option("share", default=0.5)
+    tags: list[str] = args.option("tags", factory=lambda: ["a"])
+
+    def __post_init__(self):
+        if not 0 < self.share < 1:
+            raise ValueError(f"--share is between 0 and 1, not {self.share}")
+
+
+def parse(*argv, kinds=(Options,)):
+    return args.parse("stage verb", "Does it.", list(argv), *kinds)
+
+
+def refused(capsys, *argv, kinds=(Options,)) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        parse(*argv, kinds=kinds)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def training(folder, **options):
+    return args.TrainingArguments(output_dir=str(folder), **options)
+
+
+def test_fields_are_flags(capsys):
+    assert parse("--train_data", "a", "b", "--threshold", "1e-3", "--name", "x") == (
+        Options(["a", "b"], 1e-3, "x", 0.5, ["a"]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--train_dat", "a"], "the following arguments are required: --train_data/--train-data"),
+        (["--train_data", "a", "--treshold", "1"], "there is no flag --treshold; did you mean --threshold?"),
+        (["--train_data", "a", "--thresh", "1"], "there is no flag --thresh; did you mean --threshold?"),
+        (["--train_data", "a", "--zzz"], "there is no flag --zzz"),
+        (["--train_data", "a", "--share", "1.5"], "--share is between 0 and 1, not 1.5"),
+        (["--train_data", "a", "--share", "half"], "argument --share: invalid float value: 'half'"),
+        (["--train_data", "a", "--name"], "argument --name: expected one argument"),
+    ],
+)
+def test_a_mistaken_flag_is_one_line(capsys, argv, message):
+    assert refused(capsys, *argv) == f"finbert2 stage verb: error: {message}\n(flags: finbert2 stage verb -h)\n"
+
+
+def test_help_names_every_flag_with_its_line(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse("-h")
+    shown = capsys.readouterr().out
+    assert stopped.value.code == 0 and "Does it." in shown
+    assert all(f"--{field.name}" in shown and field.metadata["help"] in shown for field in dataclasses.fields(Options))
+
+
+@pytest.fixture
+def no_bf16(monkeypatch):
+    monkeypatch.setattr(runtime, "has_bf16", lambda: False)
+
+
+@pytest.mark.parametrize("value", ["True", "true", "1"])
+def test_bf16_that_would_be_emulated_is_refused(capsys, tmp_path, no_bf16, value):
+    argv = ["--train_data", "a", "--output_dir", str(tmp_path), "--bf16", value]
+    assert refused(capsys, *argv, kinds=(Options, args.TrainingArguments)) == (
+        "finbert2 stage verb: error: --bf16 was asked for, but this device has no bf16 in hardware: "
+        "leave the flag out\n(flags: finbert2 stage verb -h)\n"
+    )
+
+
+def test_bf16_follows_the_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "has_bf16", lambda: True)
+    assert training(tmp_path).bf16 is True and training(tmp_path, bf16=False).bf16 is False
+    monkeypatch.setattr(runtime, "has_bf16", lambda: False)
+    assert training(tmp_path).bf16 is False
+
+
+def test_a_claimed_folder_takes_the_same_run_again(tmp_path):
+    args.claim(tmp_path, Options(["a"]), training(tmp_path))
+    record = json.loads((tmp_path / "args.json").read_text())
+    assert (record["train_data"], record["share"], record["learning_rate"]) == (["a"], 0.5, 5e-5)
+    args.claim(tmp_path, Options(["a"]), training(tmp_path, save_steps=3, logging_steps=1, dataloader_num_workers=2))
+    assert not args.is_finished(tmp_path)
+    (tmp_path / "results.json").write_text("{}")
+    assert args.is_finished(tmp_path)
+
+
+def test_a_claimed_folder_refuses_another_run(tmp_path):
+    args.claim(tmp_path, Options(["a"]))
+    before = (tmp_path / "args.json").read_bytes()
+    with pytest.raises(UserError) as raised:
+        args.claim(tmp_path, Options(["b"], share=0.25, name="x"))
+    assert str(raised.value) == (
+        f"{tmp_path} holds another run (--name was None, is 'x'; --share was 0.5, is 0.25; "
+        "--train_data was ['a'], is ['b']): choose another --output_dir, or remove this one to start anew"
+    )
+    assert (tmp_path / "args.json").read_bytes() == before
+
+
+def test_only_the_main_process_writes(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    args.claim(tmp_path / "x", Options(["a"]))
+    assert not (tmp_path / "x").exists()
+
+
+def test_secrets_are_written_nowhere(tmp_path):
+    args.claim(tmp_path, Options(["a"]), training(tmp_path, hub_token="hf_geheim"))
+    written = (tmp_path / "args.json").read_text()
+    assert "hf_geheim" not in written and "hub_token" not in written and '"train_data"' in written
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "shown"),
+    [
+        (UserError("a.csv line 3 has no label: add one"), 2, "error: a.csv line 3 has no label: add one\n"),
+        (KeyboardInterrupt(), 130, "interrupted: the same command goes on where this one stopped\n"),
+    ],
+)
+def test_a_command_ends_with_a_message_and_a_code(capsys, raised, code, shown):
+    @args.command
+    def main(argv=None):
+        raise raised
+
+    with pytest.raises(SystemExit) as stopped:
+        main([])
+    assert stopped.value.code == code and capsys.readouterr().err == shown
+
+
+def test_a_bug_keeps_its_traceback_and_a_good_end_its_arguments():
+    seen = []
+
+    @args.command
+    def main(argv=None):
+        """Do."""
+        seen.append(argv)
+        return 1 / len(argv)
+
+    main(["x"])
+    with pytest.raises(ZeroDivisionError):
+        main([])
+    assert seen == [["x"], []] and main.__doc__ == "Do."
+    assert logging.getLogger("finbert2").level == logging.INFO

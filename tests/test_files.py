@@ -1,0 +1,281 @@
+import gzip
+import hashlib
+import json
+
+import pytest
+import zstandard
+
+from finbert2 import files
+from finbert2.errors import UserError
+from finbert2.files import Row
+
+ROWS = [{"text": "营业收入", "label": "1"}, {"text": "净利润，同比“增长”", "label": "0"}]
+JSONL = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+CSV = "text,label\n营业收入,1\n净利润，同比“增长”,0\n"
+
+
+def message(call, *arguments) -> str:
+    with pytest.raises(UserError) as raised:
+        call(*arguments)
+    return str(raised.value)
+
+
+def read(path) -> list[dict]:
+    return [row.values for row in files.read_rows(path)]
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize("packed", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("suffix", "content"),
+    [(".jsonl", JSONL), (".json", JSONL), (".csv", CSV), (".tsv", CSV.replace(",", "\t"))],
+)
+def test_every_format_reads_the_same_rows(tmp_path, suffix, content, end, mark, packed):
+    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}[packed]
+    path = write(tmp_path / f"a{suffix}{packed}", pack((mark + content.replace("\n", end)).encode()))
+    assert read(path) == ROWS
+
+
+def test_plain_text_is_a_row_a_line_and_knows_its_line(tmp_path):
+    rows = list(files.read_rows(write(tmp_path / "a.txt", "甲\n\n  \n乙, “丙”\n丁")))
+    assert [(row.line, row.values) for row in rows] == [
+        (1, {"text": "甲"}),
+        (4, {"text": "乙, “丙”"}),
+        (5, {"text": "丁"}),
+    ]
+    assert rows[1].place == f"{tmp_path / 'a.txt'} line 4"
+
+
+def test_quoted_delimiters_quotes_and_line_ends(tmp_path):
+    path = write(tmp_path / "a.csv", 'text,label\n"甲,乙",1\n"他说""好""",2\n"两\n行",3\n丁,4\n')
+    assert [(row.line, *row.values.values()) for row in files.read_rows(path)] == [
+        (2, "甲,乙", "1"), (3, '他说"好"', "2"), (5, "两\n行", "3"), (6, "丁", "4"),
+    ]  # fmt: skip
+
+
+def test_the_index_column_that_pandas_writes_has_no_name(tmp_path):
+    path = write(tmp_path / "a.csv", ",text,label\n0,甲,1\n1,乙,0\n")
+    assert [(row.require("text"), row.require("label")) for row in files.read_rows(path)] == [("甲", "1"), ("乙", "0")]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (
+            "text,label\n甲,1\n乙,丙,0\n",
+            " line 3 has more fields than the header (text, label): "
+            "put a text that holds the delimiter in double quotes",
+        ),
+        (
+            'text,label\n甲,1\n"乙"丙,0\n',
+            " line 3 is not CSV (',' expected after '\"'): mend the quotes of the line",
+        ),
+        ('text,label\n"甲,1\n乙,2\n', " line 2 is not CSV (unexpected end of data): mend the quotes of the line"),
+    ],
+)
+def test_what_is_no_csv(tmp_path, content, expected):
+    path = write(tmp_path / "a.csv", content)
+    assert message(read, path) == f"{path}{expected}"
+
+
+def test_malformed_json_in_line_17(tmp_path):
+    lines = ['{"text": "甲"}'] * 20
+    lines[16] = '{"text": "乙", "label": }'
+    path = write(tmp_path / "a.jsonl", "\n".join(lines))
+    assert message(read, path) == (
+        f"{path} line 17 is not JSON (Expecting value at column 24): "
+        "each line has to be one whole object; mend or remove the line"
+    )
+
+
+def test_a_line_that_is_json_but_no_object(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "甲"}\n\n["乙"]\n')
+    assert message(read, path) == f"{path} line 3 holds a list: each line has to be one object"
+
+
+@pytest.mark.parametrize("before", [2, 5000])
+def test_what_is_not_utf_8_is_named_by_its_line(tmp_path, before):
+    lines = ["利润增长".encode()] * before + ["营业收入".encode("gb18030"), "甲".encode()]
+    path = write(tmp_path / "a.txt", b"\n".join(lines))
+    assert message(read, path) == (
+        f"{path} line {before + 1} is not UTF-8 (invalid continuation byte, byte 0xca): "
+        "convert the file, for example: iconv -f GB18030 -t UTF-8 a.txt > a.utf8.txt"
+    )
+
+
+def test_a_file_that_ends_inside_a_character(tmp_path):
+    path = write(tmp_path / "a.txt", "甲\n乙".encode()[:-1])
+    assert message(read, path).startswith(f"{path} line 2 is not UTF-8 (unexpected end of data, byte 0xe4): ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.txt.gz", gzip.compress("甲\n".encode() * 50)[:-10], "Compressed file ended before"),
+        ("a.txt.gz", b"text\n" * 9, "Not a gzipped file"),
+        ("a.txt.zst", b"text\n" * 9, "zstd decompress error: Unknown frame descriptor"),
+    ],
+)
+def test_a_damaged_archive_is_named(tmp_path, name, content, reason):
+    path = write(tmp_path / name, content)
+    told = message(read, path)
+    assert told.startswith(f"{path} cannot be unpacked after line ") and f"({reason}" in told
+    assert told.endswith(": make or fetch it anew")
+
+
+def test_what_is_no_file(tmp_path):
+    assert message(read, tmp_path / "a.csv") == f"{tmp_path / 'a.csv'} does not exist"
+    (tmp_path / "b.csv").mkdir()
+    assert message(read, tmp_path / "b.csv") == f"{tmp_path / 'b.csv'} is a folder, a file was expected"
+    path = write(tmp_path / "a.xlsx", "")
+    assert message(read, path) == (
+        f"{path} has the suffix '.xlsx': .jsonl, .json, .csv, .tsv, .txt are read, also with .gz or .zst"
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "values", "expected"),
+    [
+        (
+            lambda row: row.require("label"),
+            {"text": "甲", "lable": "1"},
+            "has no 'label': it has 'text', 'lable'; rename the column or field, or name yours by a flag",
+        ),
+        (
+            lambda row: row.require("query", "question"),
+            {},
+            "has no 'query' or 'question': it has nothing; rename the column or field, or name yours by a flag",
+        ),
+        (
+            lambda row: row.require("label"),
+            {"text": "甲", "label": None},
+            "has no 'label': it has 'text'; rename the column or field, or name yours by a flag",
+        ),
+        (lambda row: row.text("text"), {"text": " "}, "has ' ' for 'text': a text was expected; fill or drop the row"),
+        (lambda row: row.text("text"), {"text": 3}, "has 3 for 'text': a text was expected; fill or drop the row"),
+        (lambda row: row.texts("pos"), {"pos": "甲"}, "has '甲' for 'pos': a list of texts was expected"),
+        (lambda row: row.texts("pos"), {"pos": ["甲", 1]}, "has ['甲', 1] for 'pos': a list of texts was expected"),
+    ],
+)
+def test_a_value_that_is_not_there_or_of_another_kind(tmp_path, call, values, expected):
+    assert message(call, Row(tmp_path / "a.csv", 3, values)) == f"{tmp_path / 'a.csv'} line 3 {expected}"
+
+
+def test_values_that_are_there(tmp_path):
+    row = Row(tmp_path, 1, {"question": "甲", "pos": ["乙", ""], "n": 0})
+    assert (row.require("query", "question"), row.text("question"), row.texts("pos"), row.require("n")) == (
+        "甲", "甲", ["乙", ""], 0,
+    )  # fmt: skip
+
+
+def test_a_csv_row_that_ends_early(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\n甲\n")
+    assert message(lambda: next(files.read_rows(path)).require("label")) == (
+        f"{path} line 2 has no 'label': it has 'text'; rename the column or field, or name yours by a flag"
+    )
+
+
+def test_folders_are_read_in_sorted_order_and_only_what_is_readable(tmp_path):
+    for name in ("b.txt", "a/z.jsonl.gz", "a/a.csv", "notes.md", "c.txt.zst", ".b.txt.x1.part"):
+        write(tmp_path / "d" / name, "")
+    (tmp_path / "d" / "folder.json").mkdir()
+    single = write(tmp_path / "one.md", "")
+    names = [path.relative_to(tmp_path).as_posix() for path in files.expand([single, tmp_path / "d"])]
+    assert names == ["one.md", "d/a/a.csv", "d/a/z.jsonl.gz", "d/b.txt", "d/c.txt.zst"]
+    assert [path.name for path in files.expand([tmp_path / "d"], (".txt",))] == ["b.txt", "c.txt.zst"]
+
+
+def test_paths_with_nothing_behind_them(tmp_path):
+    assert message(files.expand, [tmp_path / "no"]) == f"{tmp_path / 'no'} does not exist"
+    assert message(files.expand, [tmp_path], (".txt",)) == (
+        f"{tmp_path} holds no file that can be read: .txt are, also with .gz or .zst"
+    )
+
+
+def test_documents_of_files_folders_and_saved_datasets(tmp_path):
+    import datasets
+
+    datasets.Dataset.from_list([{"text": "丙", "n": 1}, {"text": " "}]).save_to_disk(tmp_path / "saved")
+    first = write(tmp_path / "a.jsonl", '{"text": "甲"}\n{"text": ""}\n')
+    write(tmp_path / "d" / "b.txt", "乙\n")
+    rows = list(files.read_documents([first, tmp_path / "d", tmp_path / "saved"]))
+    assert [row.values["text"] for row in rows] == ["甲", "乙", "丙"]
+    assert rows[2].values["n"] == 1 and rows[2].place == f"{tmp_path / 'saved'} line 1"
+
+
+def test_documents_without_a_text(tmp_path):
+    path = write(tmp_path / "a.jsonl", '{"text": "甲"}\n{"body": "乙"}\n')
+    assert message(list, files.read_documents([path])) == (
+        f"{path} line 2 has no 'text': it has 'body'; rename the column or field, or name yours by a flag"
+    )
+    write(path, '{"text": ["甲"]}\n')
+    assert message(list, files.read_documents([path])) == (f"{path} line 1 has ['甲'] for 'text': a text was expected")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
+def test_rows_come_back_as_they_were_written(tmp_path, suffix):
+    rows = [*ROWS, {"text": '换\n行, "引"', "label": "2"}]
+    files.write_rows(tmp_path / f"a{suffix}", rows)
+    assert read(tmp_path / f"a{suffix}") == rows
+
+
+def test_lists_and_dictionaries_are_json_in_a_csv_cell(tmp_path):
+    files.write_rows(tmp_path / "a.csv", [{"id": 1, "probs": {"正": 0.5}, "tags": ["O"]}])
+    (row,) = read(tmp_path / "a.csv")
+    assert row["id"] == "1" and json.loads(row["probs"]) == {"正": 0.5} and json.loads(row["tags"]) == ["O"]
+
+
+def test_only_csv_and_json_lines_are_written(tmp_path):
+    path = tmp_path / "a.parquet"
+    assert message(files.write_rows, path, ROWS) == f"{path} has the suffix '.parquet': .csv and .jsonl are written"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writer_that_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path):
+    def broken():
+        yield ROWS[0]
+        raise KeyboardInterrupt
+
+    path = write(tmp_path / "a.jsonl", "old\n")
+    with pytest.raises(KeyboardInterrupt):
+        files.write_rows(path, broken())
+    assert path.read_text() == "old\n" and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_written_appears_whole_in_a_new_folder_and_readable_by_all(tmp_path):
+    files.write_json(tmp_path / "new" / "a.json", {"名": 1.5})
+    files.write_bytes(tmp_path / "new" / "b.bin", bytes(range(256)))
+    assert (tmp_path / "new" / "a.json").read_text(encoding="utf-8") == '{\n  "名": 1.5\n}'
+    assert (tmp_path / "new" / "b.bin").read_bytes() == bytes(range(256))
+    assert [path.stat().st_mode & 0o777 for path in sorted((tmp_path / "new").iterdir())] == [0o644, 0o644]
+
+
+def test_numpy_numbers_are_written_as_json(tmp_path):
+    import numpy as np
+
+    files.write_json(tmp_path / "a.json", {"f1": np.float32(0.5), "n": np.int64(3)})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"f1": 0.5, "n": 3}
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv", '\ufefftext,"a,b"\n1,2\n'), ("a.tsv", "text\ta,b\n")])
+def test_header(tmp_path, name, content):
+    assert files.header(write(tmp_path / name, content)) == ["text", "a,b"]
+
+
+def test_header_of_an_empty_file(tmp_path):
+    assert files.header(write(tmp_path / "a.csv", "")) == []
+
+
+@pytest.mark.parametrize("size", [0, 7, 3_000_000])
+def test_fingerprint_is_size_and_sha_256(tmp_path, size):
+    content = bytes(n % 251 for n in range(size))
+    path = write(tmp_path / "a.bin", content)
+    expected = {"bytes": size, "sha256": hashlib.sha256(content).hexdigest()}
+    assert files.fingerprint([str(path)]) == {str(path): expected}
