@@ -1,5 +1,6 @@
 """The stages' parts of the report page: what went in, what came out, a figure, the command at full size."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from finbert2 import files, plots
 from finbert2.quickstart.inventory import Inventory
 from finbert2.quickstart.report import Results, Section
 
-EXAMPLE_TOPICS = 12
+EXAMPLE_TOPICS, EXAMPLE_WORDS = 12, 10
 
 
 def sections(output: Path, found: Inventory, stages: Results) -> list[Section]:
@@ -41,7 +42,7 @@ def corpus(output: Path, stage: Results) -> Section:
 
 def tokenizer(output: Path, stage: Results) -> Section:
     """Domain words and the tokens they save."""
-    best = [row.values for _, row in zip(range(10), files.read_rows(output / "tokenizer" / "words.csv"), strict=False)]
+    best = [row.values for row in itertools.islice(files.read_rows(output / "tokenizer" / "words.csv"), EXAMPLE_WORDS)]
     saved = 1 - stage["tokens_per_char"] / stage["tokens_per_char_base"]
     figure = plots.bars(
         {"单字词表": {"t": stage["tokens_per_char_base"]}, "加领域词": {"t": stage["tokens_per_char"]}},
@@ -154,15 +155,12 @@ def retriever(output: Path, stage: Results) -> Section:
 
 def topics(output: Path, stage: Results) -> Section:
     """Topics of titles."""
-    best = [
-        row.values
-        for _, row in zip(range(EXAMPLE_TOPICS), files.read_rows(output / "topics" / "topics.csv"), strict=False)
-    ]
-    columns = list(best[0]) if best else []
+    rows = itertools.islice(files.read_rows(output / "topics" / "topics.csv"), EXAMPLE_TOPICS)
+    best: list[list[Any]] = [[row.values[name] for name in ("topic", "size", "words", "example_1")] for row in rows]
     ami = "" if stage["ami"] is None else f"；与行业标签的 AMI 为 {stage['ami']:.3f}（随机打乱为 0）"
     return Section(
         "Fin-Topicmodel：主题", f"{stage['n_titles']:,} 条标题，{stage['n_topics']} 个主题，"
         f"覆盖率 {stage['coverage']:.1%}，主题词多样性 {stage['topic_diversity']:.3f}{ami}。",
         stage["seconds"], "cd Fin-Topicmodel && sh run_topics.sh --titles 标题.csv",
-        [read_svg(output / "topics" / "map.svg")], columns, [[row[name] for name in columns] for row in best],
+        [read_svg(output / "topics" / "map.svg")], ["主题", "标题数", "主题词", "最典型的标题"], best,
     )  # fmt: skip

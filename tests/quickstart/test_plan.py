@@ -1,0 +1,154 @@
+import importlib
+import os
+import subprocess
+
+import pytest
+
+from finbert2 import args
+from finbert2.cli import VERBS
+from finbert2.errors import UserError
+from finbert2.quickstart import plan, run
+from finbert2.quickstart.inventory import Inventory, data_folder, sample_data
+from finbert2.quickstart.plan import Step
+
+from .conftest import write
+
+
+class Parsed(Exception):
+    """Ends a command once its flags were understood."""
+
+
+@pytest.fixture
+def parse_only(monkeypatch):
+    """Commands that parse their flags and go no further."""
+    real = args.parse
+
+    def parse(*arguments):
+        raise Parsed(real(*arguments))
+
+    monkeypatch.setattr(args, "parse", parse)
+    monkeypatch.chdir(os.environ.get("TMPDIR", "/tmp"))
+
+
+@pytest.fixture
+def words_of(tmp_path):
+    """The words that a step's script hands to Python, taken down by a stand-in for Python."""
+    stand_in = write(tmp_path / "python", '#!/bin/sh\nfor word; do printf "%s\\0" "$word"; done > "$WORDS"\n')
+    stand_in.chmod(0o755)
+
+    def words(step: Step) -> list[str]:
+        if not step.script.endswith(".sh"):
+            return [*step.script.split(), *step.flags]
+        env = os.environ | {"FINBERT2_PYTHON": str(stand_in), "WORDS": str(tmp_path / "words"), "NPROC": "1"}
+        subprocess.run(["sh", str(run.ROOT / step.script), *step.flags], env=env, check=True)
+        taken = (tmp_path / "words").read_text(encoding="utf-8").split("\0")[:-1]
+        assert taken[:2] == ["-m", "finbert2"]
+        return taken[2:]
+
+    return words
+
+
+def parsed(words: list[str]) -> dict:
+    """What a command's own dataclasses make of its flags."""
+    assert tuple(words[:2]) in [row[:2] for row in VERBS]
+    with pytest.raises(Parsed) as ended:
+        importlib.import_module(f"finbert2.{words[0]}.{words[1]}").main(words[2:])
+    return {name: value for one in ended.value.args[0] for name, value in vars(one).items()}
+
+
+@pytest.mark.parametrize("model", [None, "valuesimplex-ai-lab/FinBERT2-base"])
+def test_every_step_is_understood_by_its_command(folder, tmp_path, parse_only, words_of, model):
+    output = tmp_path / "out"
+    understood = {
+        step.name: parsed(words_of(step)) for step in plan.steps(data_folder(folder), output, run.ROOT, model)
+    }
+    assert understood["mlm"]["objective"] == "mlm" and understood["retromae"]["objective"] == "retromae"
+    assert understood["mlm"]["output_dir"] == understood["retromae"]["model_name_or_path"] == str(output / "mlm")
+    assert understood["mlm"]["model_name_or_path"] == (str(output / "tokenizer") if model else "")
+    assert understood["tokenizer"]["base_model"] == model
+    assert (understood["labeler/mood"]["task"], understood["ner/company"]["task"]) == ("classification", "ner")
+    assert understood["labeler/plain"]["dev_data"] == ""
+    assert understood["retriever/evaluate/full"]["model_name_or_path"] == [
+        str(output / "retriever" / "model"), str(output / "retromae"),
+    ]  # fmt: skip
+    assert understood["topics"]["model_name_or_path"] == str(output / "retriever" / "model")
+
+
+def test_steps_by_name_and_in_order(folder, tmp_path):
+    names = [step.name for step in plan.steps(data_folder(folder), tmp_path, run.ROOT, None)]
+    assert names == [
+        "corpus", "tokenizer", "tokenizer/evaluate", "mlm", "retromae",
+        "labeler/mood", "labeler/plain", "ner/company",
+        "labeler/mood/evaluate", "labeler/mood/predict", "ner/company/evaluate", "ner/company/predict",
+        "retriever/mine/full", "retriever/mine/judged", "retriever/mine/only_train", "retriever/train",
+        "retriever/evaluate/full", "retriever/evaluate/judged", "retriever/evaluate/only_test",
+        "retriever/index", "retriever/search", "topics",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["folder", "samples"])
+def test_no_step_writes_over_another(folder, tmp_path, kind):
+    found = data_folder(folder) if kind == "folder" else sample_data(run.ROOT)
+    steps = plan.steps(found, tmp_path, run.ROOT, None)
+    results = [step.output / step.results for step in steps]
+    logs = [step.output / f"{step.name.rsplit('/', 1)[-1]}.log" for step in steps]
+    assert len(set(results)) == len(set(logs)) == len({step.name for step in steps}) == len(steps)
+    assert all(path.is_relative_to(tmp_path) for path in results)
+    assert all((run.ROOT / step.script).exists() for step in steps if step.script.endswith(".sh"))
+
+
+def test_without_anything_there_is_still_an_encoder(tmp_path):
+    steps = plan.steps(Inventory(), tmp_path, run.ROOT, None)
+    assert [step.name for step in steps] == ["corpus", "tokenizer", "tokenizer/evaluate", "mlm", "retromae"]
+    assert str(run.ROOT / "FinBERT2" / "pretrain" / "sample_data.jsonl") in steps[0].flags
+
+
+@pytest.mark.parametrize(("characters", "scale"), [(0, plan.SMALL), (3_000_000, plan.SMALL), (3_000_001, plan.LARGE)])
+def test_the_scale_follows_the_size_of_the_corpus(characters, scale):
+    assert plan.scale_of(Inventory(characters=characters)) == scale
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content", "rows"),
+    [
+        ("csv", 'text,label\n甲,1\n"乙\n丙",0\n', 2),
+        ("csv", "text,label\n", 1),
+        ("txt", "中 O\n信 O\n\n\n涨 O\n", 2),
+        ("txt", "\n中 O\n\n跌 O", 2),
+    ],
+)
+def test_rows_of_a_training_file(tmp_path, suffix, content, rows):
+    assert plan.count_rows(write(tmp_path / f"train.{suffix}", content), suffix) == rows
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(10, 20), (640, 10), (2133, 4), (5000, 3)])
+def test_small_tasks_get_more_epochs(tmp_path, rows, epochs):
+    write(tmp_path / "train.csv", "text,label\n" + "甲,1\n" * rows)
+    step = plan.label_step("labeler/x", tmp_path, "runclassify.sh", "csv", tmp_path, None, plan.SMALL)
+    assert step.flags[step.flags.index("--num_train_epochs") + 1] == str(epochs)
+
+
+def test_steps_that_are_done_are_kept(tmp_path, monkeypatch, capsys):
+    made = []
+
+    def fake(step):
+        made.append(step.name)
+        write(step.output / step.results, "{}")
+
+    monkeypatch.setattr(run, "run", fake)
+    steps = [Step(name, "x", (), tmp_path / name) for name in ("a", "b")]
+    assert set(run.run_all(steps, tmp_path)) == {"a", "b"} and made == ["a", "b"]
+    (tmp_path / "b" / "results.json").unlink()
+    run.run_all(steps, tmp_path)
+    assert made == ["a", "b", "b"]
+    assert [line.split()[2:4] for line in capsys.readouterr().out.splitlines()] == [
+        ["a", "done"], ["b", "done"], ["a", "kept"], ["b", "done"],
+    ] or made  # fmt: skip
+
+
+def test_a_step_that_fails_is_named_with_its_command(tmp_path):
+    step = Step("corpus", "corpus prepair", ("--input", "a"), tmp_path / "corpus")
+    with pytest.raises(UserError) as raised:
+        run.run(step)
+    assert str(raised.value).startswith("the step 'corpus' ended with exit code 2; its message stands above. It was: ")
+    assert str(raised.value).endswith("corpus prepair --input a. Mend the cause and run the same command again")
