@@ -9,7 +9,8 @@ from finbert2 import files
 RECIPE = (
     "model_name_or_path", "objective", "task", "num_train_epochs", "max_steps", "per_device_train_batch_size",
     "gradient_accumulation_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay",
-    "max_seq_length", "mask_ratio", "train_group_size", "temperature", "bf16", "seed",
+    "max_seq_length", "mask_ratio", "train_group_size", "temperature", "query_instruction", "query_max_len",
+    "passage_max_len", "bf16", "seed",
 )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import ProgressCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from finbert2 import plots, runtime
 
@@ -45,14 +44,31 @@ class ProgressLine(TrainerCallback):
             self.bar.close()
 
 
-def train(trainer: Trainer, name: str) -> None:
-    """Train, from the last whole checkpoint in the output folder if there is one, behind one progress bar."""
+def train(trainer: Trainer, name: str) -> int:
+    """Train behind one progress bar, from the newest whole checkpoint in the output folder if there is one.
+
+    Returns the step it went on from, 0 for a new run.
+    """
     trainer.remove_callback(ProgressCallback)
     if not trainer.args.disable_tqdm:
         trainer.add_callback(ProgressLine(name))
-    folder = trainer.args.output_dir
-    last = get_last_checkpoint(folder) if folder is not None and Path(folder).is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    checkpoint = last_checkpoint(trainer.args.output_dir or "")
+    trainer.train(resume_from_checkpoint=checkpoint)
+    return step_of(checkpoint) if checkpoint else 0
+
+
+def last_checkpoint(output_dir: str | Path) -> str | None:
+    """Return the newest whole checkpoint of a run that was interrupted, or None.
+
+    `trainer_state.json` is written after the weights: a checkpoint without it was cut off by a kill or a full disk.
+    """
+    whole = [path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")]
+    return max(map(str, whole), key=step_of, default=None)
+
+
+def step_of(checkpoint: str) -> int:
+    """Return the step at which a checkpoint was written."""
+    return int(checkpoint.rpartition("-")[2])
 
 
 def losses(state: TrainerState) -> tuple[list[int], list[float]]:

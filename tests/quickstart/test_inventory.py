@@ -166,6 +166,7 @@ def test_a_mistaken_flag_of_the_quickstart(folder, capsys):
 def test_the_sample_data_is_whole():
     found = inventory.sample_data(run.ROOT)
     assert all(path.exists() for path in found.files()) and found.absent == []
+    assert "finetune_traindata_sample.json" in {path.name for path in found.files()}
     assert found.characters > 100_000 and found.retrieval["sample_beir"].rows
     for name, folder in found.classification.items():
         inventory.check_classification(folder)

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -53,15 +54,16 @@ def test_the_table_by_hand():
     ]
 
 
-def test_a_retriever_that_was_only_trained_has_a_line(tmp_path):
-    stages = {"retriever": {"sets": {}, "seconds": 5.0}}
-    assert "retriever" in report.table({"stages": stages})
+@pytest.mark.xfail(reason="its seconds are written over those of the stage before it", strict=True)
+def test_a_retriever_that_was_only_trained_leaves_the_other_lines_alone():
+    stages = {"ner": STAGES["ner"], "retriever": {"sets": {}, "seconds": 50.0, "loss_first": 2.0, "loss_last": 1.0}}
+    assert report.table({"stages": stages}).splitlines()[1].split()[-1] == "20"
 
 
 @pytest.fixture
 def output(tmp_path):
     write(tmp_path / "tokenizer" / "words.csv", "word,occurrences,tokens_saved\n营业收入,30,90\n")
-    write(tmp_path / "topics" / "topics.csv", "topic,size,words\n0,42,光伏 组件\n")
+    write(tmp_path / "topics" / "topics.csv", "topic,size,words,example_1\n0,42,光伏 组件,光伏周报\n")
     write(tmp_path / "mlm" / "loss.svg", "<svg><!-- the curve --></svg>")
     write(tmp_path / "retriever" / "search.log", "1. 美联储 & 科技股")
     return tmp_path
@@ -80,9 +82,8 @@ def test_the_page_holds_every_stage_and_escapes_names(output):
         "123,456",
     ):
         assert told in page
-    assert "心情<b>" not in page.replace("心情<b></text>", "") and "http://" not in page.replace(
-        "http://www.w3.org", ""
-    )
+    assert "心情<b>" not in page
+    assert not re.search(r"""(?:src|href)=["'](?!#|data:)|@import|url\((?!#)""", page)  # nothing is fetched
 
 
 def test_a_page_without_the_optional_stages(output):

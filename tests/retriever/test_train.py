@@ -125,7 +125,7 @@ def test_training_lowers_the_loss_and_its_folder_opens_everywhere(train_file, ti
     out = tmp_path / "out"
     run(flags(train_file, tiny_encoder, out, "--num_train_epochs", 8, "--learning_rate", 5e-3, "--bf16", "False"))
     results = json.loads((out / "results.json").read_text())
-    assert (results["n_rows"], results["n_steps"]) == (32, 64)
+    assert (results["n_rows"], results["steps"]) == (32, 64)
     assert results["loss_last"] < 0.5 * results["loss_first"]
     assert [module["type"] for module in json.loads((out / "modules.json").read_text())] == [
         f"sentence_transformers.models.{name}" for name in ("Transformer", "Pooling", "Normalize")

@@ -99,6 +99,28 @@ def test_the_same_command_again_does_nothing_and_another_one_is_refused(finished
     )
 
 
+def test_a_run_killed_before_its_end_makes_the_same_tokenizer(corpus, tmp_path, monkeypatch, finished):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "report", killed)
+        with pytest.raises(SystemExit) as stopped:
+            trained(corpus, tmp_path / "o", "--num_added_tokens", "8")
+    assert stopped.value.code == 130 and not (tmp_path / "o" / "results.json").exists()
+    trained(corpus, tmp_path / "o", "--num_added_tokens", "8")
+    for name in ("tokenizer.json", "words.csv", "parity.jsonl", "unigram.model"):
+        assert (tmp_path / "o" / name).read_bytes() == (finished[0] / name).read_bytes()
+
+
+def test_words_are_learnt_from_what_corpus_prepare_writes(corpus, tmp_path):
+    from finbert2.corpus import prepare
+
+    prepare.main(["--input", str(corpus), "--output_dir", str(tmp_path / "c"), "--num_proc", "1"])
+    results = trained(tmp_path / "c" / "train", tmp_path / "o", "--num_added_tokens", "3")
+    assert results["words"] == 3 and all(name.endswith(".jsonl.gz") for name in results["data"])
+
+
 def test_more_words_are_asked_for_than_there_are(corpus, tmp_path, caplog):
     results = trained(corpus, tmp_path / "o", "--num_added_tokens", "5000")
     found = results["words"]

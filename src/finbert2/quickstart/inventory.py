@@ -16,6 +16,7 @@ from finbert2.topics.titles import read_titles
 
 CORPUS_SUFFIXES = (".jsonl", ".txt")
 TRAINING_FILE = "train_flagembedding.jsonl"
+TRAINING_SUFFIXES = (".jsonl", ".json")
 FEWEST_TITLES = 20
 
 
@@ -25,6 +26,7 @@ class RetrievalSet:
 
     folder: Path | None
     rows: list[TrainingRow]
+    rows_from: Path | None = None  # the file or folder of the rows, where it lies outside `folder`
 
 
 @dataclass
@@ -45,18 +47,20 @@ class Inventory:
         folders = [*self.classification.values(), *self.ner.values()]
         folders += [found.folder for found in self.retrieval.values() if found.folder]
         inside = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+        rows_from = [found.rows_from for found in self.retrieval.values() if found.rows_from]
+        inside += files.expand(rows_from, TRAINING_SUFFIXES)
         return [*self.corpus, *self.valid, *inside, *([self.titles] if self.titles else [])]
 
 
 def sample_data(root: Path) -> Inventory:
     """Return the parts of the shipped sample data, which lie in the stage folders."""
     labeler, retriever = root / "Fin-labeler", root / "Fin-retriever"
-    rows, _ = read_training_rows([retriever / "finetune_traindata_sample.json"])
+    training = retriever / "finetune_traindata_sample.json"
     found = Inventory(
         corpus=[root / "FinBERT2" / "pretrain" / "sample_data.jsonl"],
         classification={name: labeler / name for name in ("SC_2", "SC_4", "industry")},
         ner={name: labeler / name for name in ("company_ner", "person_ner")},
-        retrieval={"sample_beir": RetrievalSet(retriever / "sample_beir", rows)},
+        retrieval={"sample_beir": RetrievalSet(retriever / "sample_beir", read_training_rows([training])[0], training)},
         titles=root / "Fin-Topicmodel" / "sample_titles.csv",
     )
     found.characters = count_characters(found.corpus)
@@ -147,7 +151,7 @@ def check_ner(folder: Path) -> None:
 def retrieval_set(folder: Path) -> RetrievalSet:
     """Return a set: a BEIR folder with or without training rows, or a folder of training rows alone."""
     if not (folder / "corpus.jsonl").exists():
-        return RetrievalSet(None, read_training_rows([folder])[0])
+        return RetrievalSet(None, read_training_rows([folder])[0], folder)
     benchmark.load(folder, "test")
     if (folder / TRAINING_FILE).exists():
         return RetrievalSet(folder, read_training_rows([folder / TRAINING_FILE])[0])

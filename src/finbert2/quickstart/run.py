@@ -47,6 +47,8 @@ def main(argv: list[str] | None = None) -> None:
     output = Path(options.output_dir).resolve()
     begin(output, found, options.model)
     prepare_samples(found, output)
+    if not options.model:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is needed from the Hub, so nothing shall be asked of it
     seconds = run_all(plan.steps(found, output, ROOT, options.model or None), output)
     results = report.collect(output, found, seconds) | runtime.circumstances(SEED, sum(seconds.values()))
     files.write_json(output / "results.json", results)
@@ -106,7 +108,6 @@ def run(step: Step) -> None:
     script = ["sh", str(ROOT / step.script)] if step.script.endswith(".sh") else [
         sys.executable, "-m", "finbert2", *step.script.split(),
     ]  # fmt: skip
-    # Nothing is downloaded behind the user's back; a model named by MODEL may be.
     env = os.environ | {"FINBERT2_PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "src")}
     with log.open("w", encoding="utf-8") as file:
         code = subprocess.run([*script, *step.flags], stdout=file, env=env, check=False).returncode

@@ -2,12 +2,11 @@
 
 import dataclasses
 import logging
-import statistics
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from finbert2 import args, encoder, files, runtime
+from finbert2 import args, cards, encoder, files, plots, runtime, training
 from finbert2.errors import UserError
 from finbert2.retriever import folder
 from finbert2.retriever.data import read_training_rows
@@ -71,39 +70,38 @@ class RetrieverTrainingArguments(args.TrainingArguments):
 @args.command
 def main(argv: list[str] | None = None) -> None:
     """Read rows, train, write a folder that SentenceTransformer and AutoModel load."""
-    options, training = args.parse("retriever train", __doc__ or "", argv, Options, RetrieverTrainingArguments)
+    options, arguments = args.parse("retriever train", __doc__ or "", argv, Options, RetrieverTrainingArguments)
     rows, moved = read_training_rows(options.train_data)
-    groups = Groups(rows, options.train_group_size, options.query_instruction, training.seed)
-    Batches(groups, training.per_device_train_batch_size, training.world_size)  # refuses too few rows before claiming
-    args.claim(training.output_dir, options, training)
-    if args.is_finished(training.output_dir):
-        log.info("%s holds the finished run: nothing to do", training.output_dir)
+    groups = Groups(rows, options.train_group_size, options.query_instruction, arguments.seed)
+    Batches(groups, arguments.per_device_train_batch_size, arguments.world_size)  # refuses too few rows before claiming
+    args.claim(arguments.output_dir, options, arguments)
+    if args.is_finished(arguments.output_dir):
+        log.info("%s holds the finished run: nothing to do", arguments.output_dir)
         return
     start = time.monotonic()
-    runtime.set_seed(training.seed)
+    runtime.set_seed(arguments.seed)
     short = groups.short_rows()
     if short:
         log.info(
             "%d of %d rows have fewer than %d negatives: filled up from other rows", short, len(rows), groups.size - 1
         )
-    trainer = build_trainer(options, training, groups)
-    checkpoint = last_checkpoint(training.output_dir)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer = build_trainer(options, arguments, groups)
+    resumed = training.train(trainer, "contrastive")
     if trainer.is_world_process_zero():
         counts = {"n_rows": len(rows), "rows_filled_up": short, "positives_among_negatives": moved}
-        counts["resumed_at_step"] = step_of(checkpoint) if checkpoint else 0
-        finish(trainer, options, training, counts, time.monotonic() - start)
+        counts["resumed_at_step"] = resumed
+        finish(trainer, options, arguments, counts, time.monotonic() - start)
 
 
-def build_trainer(options: Options, training: RetrieverTrainingArguments, groups: Groups) -> "RetrieverTrainer":
+def build_trainer(options: Options, arguments: RetrieverTrainingArguments, groups: Groups) -> "RetrieverTrainer":
     """Return the trainer of the model, the loss and the batches that the options name."""
     from finbert2.retriever.trainer import RetrieverTrainer
 
     model = load_model(options)
     collator = Collator(model.tokenizer, options.query_max_len, options.passage_max_len)
-    batches = Batches(groups, training.per_device_train_batch_size, training.world_size)
+    batches = Batches(groups, arguments.per_device_train_batch_size, arguments.world_size)
     loss = info_nce(model, options.temperature, options.mini_batch_size)
-    return RetrieverTrainer(model, training, groups, batches, collator, loss)
+    return RetrieverTrainer(model, arguments, groups, batches, collator, loss)
 
 
 def load_model(options: Options) -> "SentenceTransformer":
@@ -123,60 +121,29 @@ def load_model(options: Options) -> "SentenceTransformer":
     return model.float()
 
 
-def last_checkpoint(output_dir: str | Path) -> str | None:
-    """Return the newest whole checkpoint of a run that was interrupted, or None."""
-    whole = [path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")]
-    return max(map(str, whole), key=step_of, default=None)
-
-
-def step_of(checkpoint: str) -> int:
-    """Return the step at which a checkpoint was written."""
-    return int(checkpoint.rpartition("-")[2])
-
-
-def queries_a_step(training: RetrieverTrainingArguments) -> int:
+def queries_a_step(arguments: RetrieverTrainingArguments) -> int:
     """Return how many queries enter one update."""
-    return training.per_device_train_batch_size * training.world_size * training.gradient_accumulation_steps
+    return arguments.per_device_train_batch_size * arguments.world_size * arguments.gradient_accumulation_steps
 
 
 def finish(
-    trainer: "RetrieverTrainer", options: Options, training: RetrieverTrainingArguments, counts: dict, seconds: float
+    trainer: "RetrieverTrainer", options: Options, arguments: RetrieverTrainingArguments, counts: dict, seconds: float
 ) -> None:
     """Write the model folder, its card and the results, in that order."""
-    output_dir, steps = Path(training.output_dir or ""), trainer.state.global_step
-    curve = [[entry["step"], entry["loss"]] for entry in trainer.state.log_history if "loss" in entry]
-    data = files.fingerprint(files.expand(options.train_data, (".jsonl", ".json")))
+    output_dir, steps = Path(arguments.output_dir or ""), trainer.state.global_step
     folder.save(trainer.model, output_dir, options.query_instruction)
-    files.write_text(output_dir / "README.md", folder.card(options.model_name_or_path, recipe(options, training), data))
     results = {
         **counts,
-        "n_steps": steps,
-        **ends(curve),
-        "rows_per_second": (steps - counts["resumed_at_step"]) * queries_a_step(training) / seconds,
-        "loss_curve": curve,
-        "data": data,
-        **runtime.circumstances(training.seed, seconds),
+        **training.summary(trainer),
+        "rows_per_second": (steps - counts["resumed_at_step"]) * queries_a_step(arguments) / seconds,
+        "data": files.fingerprint(files.expand(options.train_data, (".jsonl", ".json"))),
     }
-    files.write_json(output_dir / "results.json", results)
+    use = f'SentenceTransformer("{output_dir.name}").encode(["美联储加息"], prompt_name="query")'
+    tags = ["sentence-transformers", "feature-extraction", "sentence-similarity"]
+    cards.write(output_dir, output_dir.name, use, tags, args.as_record(options, arguments), results)
+    files.write_text(output_dir / "loss.svg", plots.svg(training.curve(trainer)))
+    files.write_json(output_dir / "results.json", results | runtime.circumstances(arguments.seed, seconds))
     log.info("loss %.3f → %.3f; the model is in %s", results["loss_first"], results["loss_last"], output_dir)
-
-
-def ends(curve: list[list[float]]) -> dict[str, float]:
-    """Return the mean loss of the first and of the last 5 % of the logged steps (of one at least)."""
-    share = max(1, len(curve) // 20)
-    losses = [loss for _, loss in curve]
-    return {"loss_first": statistics.fmean(losses[:share]), "loss_last": statistics.fmean(losses[-share:])}
-
-
-def recipe(options: Options, training: RetrieverTrainingArguments) -> dict[str, Any]:
-    """Return the options that a model card names."""
-    names = ("train_group_size", "temperature", "query_instruction", "query_max_len", "passage_max_len")
-    more = ("learning_rate", "num_train_epochs", "warmup_steps", "weight_decay", "bf16", "seed")
-    return {
-        **{name: getattr(options, name) for name in names},
-        "queries a step": queries_a_step(training),
-        **{name: getattr(training, name) for name in more},
-    }
 
 
 if __name__ == "__main__":
