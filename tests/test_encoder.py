@@ -1,0 +1,60 @@
+"""Loading models by name, with errors that help; sentence vectors of a plain BERT."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from finbert2 import encoder, runtime
+from finbert2.errors import UserError
+
+
+def test_a_missing_hub_model_says_how_to_go_on():
+    """The name that was tried, and the local folder as the way out."""
+    with pytest.raises(UserError) as error:
+        encoder.load(AutoTokenizer.from_pretrained, "nobody/no-such-model")
+    message = str(error.value)
+    assert message.startswith("the model 'nobody/no-such-model' could not be loaded (")
+    assert message.endswith(
+        "check the name and the network (HF_ENDPOINT names a mirror, HF_TOKEN a token), or download it elsewhere and "
+        "give the local folder"
+    )
+
+
+def test_a_folder_without_a_model_says_what_is_in_it(tmp_path):
+    """A path is never looked up on the Hub."""
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(UserError, match="is not a model folder \\(no config.json there; found: notes.txt\\)"):
+        encoder.load(AutoTokenizer.from_pretrained, str(tmp_path))
+    with pytest.raises(UserError, match="found: no such folder"):
+        encoder.load(AutoTokenizer.from_pretrained, "./nowhere")
+
+
+def test_a_plain_bert_is_read_by_its_normalised_cls(tiny_bert, monkeypatch):
+    """sentence-transformers itself would take the mean of the tokens."""
+    monkeypatch.setattr(runtime, "has_bf16", lambda: False)
+    texts = ["央行下调存款准备金率。", "公司公告称，净利润2.1亿元，同比增长8.3%。"]
+    ours = encoder.SentenceEncoder(tiny_bert).encode(texts)
+    tokenizer, model = AutoTokenizer.from_pretrained(tiny_bert), AutoModel.from_pretrained(tiny_bert).eval()
+    with torch.no_grad():
+        cls = [model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0, 0].numpy() for text in texts]
+    expected = np.stack([vector / np.linalg.norm(vector) for vector in cls])
+    assert ours.dtype == np.float32
+    assert ours == pytest.approx(expected, abs=1e-5)
+
+
+def test_no_text_gives_no_vector(tiny_bert):
+    """An empty list is an empty matrix of the right width."""
+    assert encoder.SentenceEncoder(tiny_bert).encode([]).shape == (0, 32)
+
+
+def test_the_fingerprint_changes_with_the_weights(tiny_bert, tmp_path):
+    """Two folders with the same weights have the same one."""
+    model = AutoModel.from_pretrained(tiny_bert)
+    model.save_pretrained(tmp_path / "a")
+    model.save_pretrained(tmp_path / "b")
+    assert encoder.fingerprint(str(tmp_path / "a")) == encoder.fingerprint(str(tmp_path / "b"))
+    with torch.no_grad():
+        model.embeddings.word_embeddings.weight[5, 5] += 1
+    model.save_pretrained(tmp_path / "b")
+    assert encoder.fingerprint(str(tmp_path / "a")) != encoder.fingerprint(str(tmp_path / "b"))
