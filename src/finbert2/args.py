@@ -21,7 +21,7 @@ __all__ = ["TrainingArguments", "claim", "command", "is_finished", "option", "pa
 NOT_PART_OF_A_RUN = {
     *("output_dir", "local_rank", "logging_steps", "logging_first_step", "disable_tqdm", "report_to", "run_name"),
     *("dataloader_num_workers", "save_steps", "save_strategy", "save_total_limit", "use_cpu", "ddp_backend"),
-    *("resume_from_checkpoint", "num_proc", "push_to_hub", "hub_token", "hub_model_id", "project"),
+    *("resume_from_checkpoint", "num_proc", "bf16", "push_to_hub", "hub_token", "hub_model_id", "project"),
 }
 SECRETS = ("hub_token",)
 

@@ -222,6 +222,8 @@ def test_a_run_goes_on_or_is_set_aside(folder, tmp_path, capsys):
     assert "was moved to out-1" in capsys.readouterr().err
 
 
-def test_qrels_for_training_alone_are_told(folder):
-    path = beir(folder / "retrieval" / "x", {"train": [0]})
-    assert message(data_folder, folder) == f"{path} has no qrels/test.tsv; it has: train. Choose one by --split"
+def test_a_set_with_training_qrels_alone_is_only_trained_on(folder):
+    beir(folder / "retrieval" / "x", {"train": [0]})
+    found = data_folder(folder).retrieval["x"]
+    assert found.folder is None
+    assert [len(row.positives) for row in found.rows] == [1]

@@ -55,7 +55,9 @@ def tfidf(
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, sublinear_tf=True)
+    vectorizer = TfidfVectorizer(
+        analyzer="char", ngram_range=(1, 3), min_df=2 if len(train) > 100 else 1, sublinear_tf=True
+    )
     features = vectorizer.fit_transform([example.text for example in train])
     dev_features, test_features = (vectorizer.transform([e.text for e in part]) for part in (dev, test))
     gold = [example.label for example in train]

@@ -149,20 +149,28 @@ def check_ner(folder: Path) -> None:
 
 
 def retrieval_set(folder: Path) -> RetrievalSet:
-    """Return a set: a BEIR folder with or without training rows, or a folder of training rows alone."""
+    """Return a set: a BEIR folder with or without training rows, or a folder of training rows alone.
+
+    A BEIR folder without `qrels/test.tsv` cannot be evaluated and is only trained on.
+    """
     if not (folder / "corpus.jsonl").exists():
         return RetrievalSet(None, read_training_rows([folder])[0], folder)
-    benchmark.load(folder, "test")
+    trained, tested = benchmark.has_split(folder, "train"), benchmark.has_split(folder, "test")
+    if tested or not trained:
+        benchmark.load(folder, "test")
+    evaluated = folder if tested else None
     if (folder / TRAINING_FILE).exists():
-        return RetrievalSet(folder, read_training_rows([folder / TRAINING_FILE])[0])
-    if not benchmark.has_split(folder, "train"):
-        return RetrievalSet(folder, [])
-    train = benchmark.load(folder, "train")
-    rows = [
+        return RetrievalSet(evaluated, read_training_rows([folder / TRAINING_FILE])[0], None if tested else folder)
+    rows = rows_from_judgements(benchmark.load(folder, "train")) if trained else []
+    return RetrievalSet(evaluated, rows, None if tested else folder)
+
+
+def rows_from_judgements(train: benchmark.Benchmark) -> list[TrainingRow]:
+    """Return a training row without negatives for each judged query."""
+    return [
         TrainingRow(train.queries[query], [train.passages[p] for p, grade in judged.items() if grade > 0], [])
         for query, judged in train.judgements.items()
     ]
-    return RetrievalSet(folder, rows)
 
 
 def write_sample(rows: Sequence[TrainingRow], limit: int, seed: int, path: Path) -> None:

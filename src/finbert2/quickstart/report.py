@@ -129,8 +129,8 @@ def table(results: Results) -> str:
     """Return the main numbers as lines of text for the terminal."""
     rows = [("stage", "result", "beside", "seconds")]
     for name, stage in results["stages"].items():
-        for result, beside in headline(name, stage):
-            rows.append((name, result, beside, ""))
+        lines = headline(name, stage) or [("done", "")]  # rows to train on alone have nothing to be measured by
+        rows += [(name, result, beside, "") for result, beside in lines]
         rows[-1] = (*rows[-1][:3], f"{stage['seconds']:.0f}")
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
