@@ -122,7 +122,7 @@ def test_rows_of_a_training_file(tmp_path, suffix, content, rows):
     assert plan.count_rows(write(tmp_path / f"train.{suffix}", content), suffix) == rows
 
 
-@pytest.mark.parametrize(("rows", "epochs"), [(10, 20), (640, 10), (2133, 4), (5000, 3)])
+@pytest.mark.parametrize(("rows", "epochs"), [(10, 20), (320, 10), (1000, 4), (5000, 3)])
 def test_small_tasks_get_more_epochs(tmp_path, rows, epochs):
     size = dataclasses.replace(plan.SMALL, label_steps=200, train_rows=3000)
     write(tmp_path / "train.csv", "text,label\n" + "甲,1\n" * rows)
