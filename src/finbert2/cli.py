@@ -30,8 +30,8 @@ USAGE = "usage: finbert2 <stage> <verb> [flags]      flags of a verb: finbert2 <
 def main(argv: list[str] | None = None) -> None:
     """Import the verb that `argv` names and hand it the remaining arguments; exit 2 with the table if there is none."""
     argv = sys.argv[1:] if argv is None else argv
-    # Read when torch loads OpenMP. Threads that spin while they wait make a step ten times slower as soon as another
-    # process wants a core (10.2 s against 0.9 s, 4 × 256 BERT, two shared cores); sleeping costs nothing measurable.
+    # Read when torch loads OpenMP. Threads that spin while they wait make a step many times slower as soon as other
+    # processes want the cores; threads that sleep cost little on a free machine (benchmarks/omp_wait_policy.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if argv[:1] in (["--version"], ["-V"]):
         print(f"finbert2 {__version__}")

@@ -42,7 +42,7 @@ def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str,
 def bars(groups: Mapping[str, Mapping[str, float]], x: str = "", y: str = "") -> "Figure":
     """Plot horizontal bars: for each group a bar per series; a group may lack a series."""
     series = list(dict.fromkeys(name for values in groups.values() for name in values))
-    fig = figure(height=0.7 + 0.22 * len(groups) * max(1, len(series)))
+    fig = figure(height=0.7 + 0.2 * len(groups) * max(1, len(series)))
     axes = fig.add_subplot()
     thickness = 0.8 / max(1, len(series))
     palette = (GREY, "#c9d1d9", BLUE, RED, "#2e8b57")
