@@ -44,13 +44,13 @@ class Scale:
 
 SMALL = Scale(
     corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=500, retromae_steps=80, train_rows=3_000,
-    test_rows=2_000, label_steps=500, label_rate="4e-4", tag_steps=220, retrieval_rows=1_000, retrieval_epochs=8, passages=5_000,
-    titles=5_000,
+    test_rows=2_000, label_steps=500, label_rate="4e-4", tag_steps=220,
+    retrieval_rows=1_000, retrieval_epochs=8, passages=5_000, titles=5_000,
 )  # fmt: skip
 LARGE = Scale(
     corpus_documents=80_000, words=8_000, pieces=30_000, mlm_steps=1_200, retromae_steps=100, train_rows=3_000,
-    test_rows=2_000, label_steps=550, label_rate="2e-4", tag_steps=280, retrieval_rows=1_200, retrieval_epochs=3, passages=8_000,
-    titles=20_000,
+    test_rows=2_000, label_steps=550, label_rate="2e-4", tag_steps=500,
+    retrieval_rows=1_200, retrieval_epochs=3, passages=8_000, titles=20_000,
 )  # fmt: skip
 LARGE_CORPUS = 3_000_000  # characters from which on the large scale is used
 
@@ -151,19 +151,19 @@ def label_step(name: str, folder: Path, script: str, suffix: str, output: Path, 
     It starts from RetroMAE, which trained the [CLS] vector that a classifier reads. On the large scale's short
     headlines 4e-4 and 6e-4 fell back to one class, 2e-4 and 3e-4 did not.
     """
-    limit, fewest = (size.train_rows, size.label_steps) if suffix == "csv" else (size.train_rows // 2, size.tag_steps)
+    fewest, rate = (size.label_steps, size.label_rate) if suffix == "csv" else (size.tag_steps, "4e-4")
     train = folder / f"train.{suffix}"
-    rows = min(limit, count_rows(train, suffix))
-    if train.stat().st_size / count_rows(train, suffix) < SHORT_BYTES:
+    rows = min(size.train_rows, count_rows(train, suffix))
+    if suffix == "csv" and train.stat().st_size / count_rows(train, suffix) < SHORT_BYTES:
         fewest *= 2  # short texts cost little and say little: more of them are needed
     epochs = min(20, max(3, ceil(fewest * BATCH / rows)))
     dev = folder / f"dev.{suffix}"
     return Step(name, f"Fin-labeler/{script}", (
         "--model_name_or_path", str(output / "retromae"), "--train_data", str(train),
         "--dev_data", str(dev) if dev.exists() else "", "--test_data", str(folder / f"test.{suffix}"),
-        "--max_train_samples", str(limit), "--max_test_samples", str(size.test_rows), "--max_seq_length", "128",
+        "--max_train_samples", str(size.train_rows), "--max_test_samples", str(size.test_rows), "--max_seq_length", "128",
         "--num_train_epochs", str(epochs), "--per_device_train_batch_size", str(BATCH),
-        "--learning_rate", "5e-5" if model else size.label_rate, "--save_total_limit", "1",
+        "--learning_rate", "5e-5" if model else rate, "--save_total_limit", "1",
         "--output_dir", str(output / Path(name)),
     ), output / Path(name))  # fmt: skip
 
