@@ -50,7 +50,7 @@ SMALL = Scale(
 LARGE = Scale(
     corpus_documents=80_000, words=8_000, pieces=30_000, mlm_steps=1_200, retromae_steps=100, train_rows=3_000,
     test_rows=2_000, label_steps=550, label_rate="2e-4", tag_steps=500,
-    retrieval_rows=1_200, retrieval_epochs=3, passages=8_000, titles=20_000,
+    retrieval_rows=700, retrieval_epochs=2, passages=6_000, titles=20_000,
 )  # fmt: skip
 LARGE_CORPUS = 3_000_000  # characters from which on the large scale is used
 
@@ -161,8 +161,8 @@ def label_step(name: str, folder: Path, script: str, suffix: str, output: Path, 
     return Step(name, f"Fin-labeler/{script}", (
         "--model_name_or_path", str(output / "retromae"), "--train_data", str(train),
         "--dev_data", str(dev) if dev.exists() else "", "--test_data", str(folder / f"test.{suffix}"),
-        "--max_train_samples", str(size.train_rows), "--max_test_samples", str(size.test_rows), "--max_seq_length", "128",
-        "--num_train_epochs", str(epochs), "--per_device_train_batch_size", str(BATCH),
+        "--max_train_samples", str(size.train_rows), "--max_test_samples", str(size.test_rows),
+        "--max_seq_length", "128", "--num_train_epochs", str(epochs), "--per_device_train_batch_size", str(BATCH),
         "--learning_rate", "5e-5" if model else rate, "--save_total_limit", "1",
         "--output_dir", str(output / Path(name)),
     ), output / Path(name))  # fmt: skip
