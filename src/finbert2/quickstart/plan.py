@@ -43,8 +43,8 @@ class Scale:
 
 
 SMALL = Scale(
-    corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=500, retromae_steps=80, train_rows=3_000,
-    test_rows=2_000, label_steps=500, label_rate="4e-4", tag_steps=220,
+    corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=450, retromae_steps=80, train_rows=3_000,
+    test_rows=2_000, label_steps=380, label_rate="4e-4", tag_steps=220,
     retrieval_rows=1_000, retrieval_epochs=8, passages=5_000, titles=5_000,
 )  # fmt: skip
 LARGE = Scale(
