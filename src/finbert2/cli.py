@@ -30,8 +30,9 @@ USAGE = "usage: finbert2 <stage> <verb> [flags]      flags of a verb: finbert2 <
 def main(argv: list[str] | None = None) -> None:
     """Import the verb that `argv` names and hand it the remaining arguments; exit 2 with the table if there is none."""
     argv = sys.argv[1:] if argv is None else argv
-    # Read when torch loads OpenMP. Threads that spin while they wait make a step many times slower as soon as other
-    # processes want the cores; threads that sleep cost little on a free machine (benchmarks/omp_wait_policy.py).
+    # Read when torch loads OpenMP. Beside two other torch processes on two cores a step of the packed model was seen to
+    # take ten times as long while waiting threads spun. Beside plain busy loops benchmarks/omp_wait_policy.py finds no
+    # difference, and on a free machine sleeping costs 2 %.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if argv[:1] in (["--version"], ["-V"]):
         print(f"finbert2 {__version__}")
