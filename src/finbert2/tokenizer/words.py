@@ -28,8 +28,8 @@ def sentences(texts: Iterable[str]) -> Iterator[str]:
 def train_unigram(texts: Iterable[str], vocab_size: int, max_sentences: int, seed: int, threads: int) -> bytes:
     """Return a serialised SentencePiece unigram model (settings of the original: unigram, nmt_nfkc, 50,000 pieces).
 
-    Unlike the original, digits are split and pieces end at 8 characters: a quarter of its pieces were numbers and
-    clauses of disclaimers. A corpus too small for `vocab_size` pieces gives as many as it can.
+    Unlike the original, digits are split and pieces end at 8 characters: thousands of its pieces were numbers
+    and clauses of disclaimers. A corpus too small for `vocab_size` pieces gives as many as it can.
     Raises `UserError` if it cannot give any.
     """
     import sentencepiece
