@@ -12,6 +12,6 @@ launch retriever train \
   --train_group_size 15 --temperature 0.01 \
   --query_max_len 512 --passage_max_len 512 \
   --learning_rate 2e-5 --num_train_epochs 5 --warmup_steps 0.1 --weight_decay 0.03 \
-  --per_device_train_batch_size 64 --mini_batch_size 32 \
+  --per_device_train_batch_size 64 --mini_batch_tokens 16384 \
   --output_dir outputs/retriever \
   "$@"

@@ -9,7 +9,7 @@ import transformers
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer
 
-from finbert2.pretrain import attention
+from finbert2 import attention
 from finbert2.pretrain.data import PackedRows, load_windows
 from finbert2.pretrain.evaluate import load_model
 from finbert2.pretrain.masking import IGNORED, Collator, Masker

@@ -11,7 +11,7 @@ from finbert2 import encoder
 from finbert2.errors import UserError
 from finbert2.retriever import data, train
 from finbert2.retriever.draw import Batches, Groups
-from finbert2.retriever.loss import Collator, info_nce
+from finbert2.retriever.loss import Collator, info_nce, pack
 
 from .conftest import jsonl, refused
 
@@ -94,19 +94,20 @@ def test_rows_that_cannot_share_a_batch():
         list(Batches(Groups(same, 2, "", 0), 2))
 
 
-@pytest.mark.parametrize("mini_batch_size", [0, 3])
-def test_the_loss_is_info_nce(rows, tiny_encoder, mini_batch_size):
+@pytest.mark.parametrize("mini_batch_tokens", [0, 50])
+def test_the_loss_is_info_nce(rows, tiny_encoder, mini_batch_tokens):
     options = train.Options([""], str(tiny_encoder), query_max_len=48, passage_max_len=32)
     model = train.load_model(options).eval()
     groups = [Groups(rows, 5, "为这个：", 0)[0, n] for n in (0, 5, 10, 15)]
     batch = Collator(model.tokenizer, 48, 32)(groups)
-    columns = ["query", "positive", *(f"negative_{n}" for n in range(1, 5))]
-    keys = ("input_ids", "attention_mask", "token_type_ids")
-    features = [{key: batch[f"{column}_{key}"] for key in keys} for column in columns]
-    loss = info_nce(model, 0.01, mini_batch_size)(features, None)
+    keys = ("input_ids", "position_ids", "cu_seq_lens_q")
+    features = [{key: batch[f"{column}_{key}"] for key in keys} for column in ("query", "positive", "negative")]
+    pack(model)
+    loss = info_nce(model, 0.01, mini_batch_tokens)(features, None)
     loss.backward()
     found = model[0].auto_model.embeddings.word_embeddings.weight.grad.clone()
     model.zero_grad()
+    model[0].auto_model.set_attn_implementation("sdpa")
 
     def embed(texts):
         tokens = model.tokenizer(texts, padding=True, return_tensors="pt")
@@ -148,7 +149,7 @@ def test_training_lowers_the_loss_and_its_folder_opens_everywhere(train_file, ti
 
 
 def test_an_interrupted_run_resumes_to_the_same_weights(train_file, tiny_encoder, tmp_path):
-    argv = flags(train_file, tiny_encoder, tmp_path / "a", "--max_steps", 12, "--mini_batch_size", 4)
+    argv = flags(train_file, tiny_encoder, tmp_path / "a", "--max_steps", 12, "--mini_batch_tokens", 50)
     run(argv)
     whole = (tmp_path / "a/model.safetensors").read_bytes()
     for name in ("checkpoint-12", "results.json", "model.safetensors"):

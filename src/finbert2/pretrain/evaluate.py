@@ -56,7 +56,7 @@ def load_model(name: str, **options: Any) -> Any:
     """Return a checkpoint as this package's `BertForMaskedLM` on packed attention, in fp32."""
     import torch
 
-    from finbert2.pretrain import attention
+    from finbert2 import attention
     from finbert2.pretrain.model import BertForMaskedLM
 
     return encoder.load(

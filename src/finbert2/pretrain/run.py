@@ -137,7 +137,7 @@ def build_model(options: PretrainingArguments, tokenizer: Any) -> tuple[Any, dic
     import torch
     from transformers import BertConfig
 
-    from finbert2.pretrain import attention
+    from finbert2 import attention
     from finbert2.pretrain.model import BertForMaskedLM
     from finbert2.pretrain.retromae import RetroMAE
 

@@ -195,7 +195,7 @@ def retrieval(found: Inventory, output: Path, model: str | None, size: Scale) ->
             "--model_name_or_path", start, "--train_data", *map(str, mined.values()), "--train_group_size", "2",
             "--temperature", "0.05", "--query_max_len", "64", "--passage_max_len", "128",
             "--learning_rate", "2e-5" if model else "1e-3",
-            "--num_train_epochs", str(size.retrieval_epochs), "--mini_batch_size", "32",
+            "--num_train_epochs", str(size.retrieval_epochs),
             "--per_device_train_batch_size", "32", "--output_dir", trained,
         ), Path(trained)))  # fmt: skip
     for name, one in found.retrieval.items():

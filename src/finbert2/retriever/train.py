@@ -11,7 +11,7 @@ from finbert2.errors import UserError
 from finbert2.retriever import folder
 from finbert2.retriever.data import read_training_rows
 from finbert2.retriever.draw import Batches, Groups
-from finbert2.retriever.loss import Collator, info_nce
+from finbert2.retriever.loss import Collator, info_nce, pack, position_start
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -33,7 +33,7 @@ class Options:
     query_instruction: str = args.option("text before each query, kept in the model as its prompt", default=INSTRUCTION)
     query_max_len: int = args.option("tokens kept of a query", default=512)
     passage_max_len: int = args.option("tokens kept of a passage", default=512)
-    mini_batch_size: int = args.option("texts a forward pass by GradCache; 0: no GradCache", default=0)
+    mini_batch_tokens: int = args.option("tokens a forward pass by GradCache; 0: no GradCache", default=0)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -98,9 +98,11 @@ def build_trainer(options: Options, arguments: RetrieverTrainingArguments, group
     from finbert2.retriever.trainer import RetrieverTrainer
 
     model = load_model(options)
-    collator = Collator(model.tokenizer, options.query_max_len, options.passage_max_len)
+    pack(model)
+    start = position_start(model[0].auto_model.config)
+    collator = Collator(model.tokenizer, options.query_max_len, options.passage_max_len, start)
     batches = Batches(groups, arguments.per_device_train_batch_size, arguments.world_size)
-    loss = info_nce(model, options.temperature, options.mini_batch_size)
+    loss = info_nce(model, options.temperature, options.mini_batch_tokens)
     return RetrieverTrainer(model, arguments, groups, batches, collator, loss)
 
 

@@ -18,19 +18,25 @@ def packed_attention(
     scaling: float,
     dropout: float = 0.0,
     *,
-    lengths: list[int],
+    lengths: list[int] | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return the attention output (1, tokens, heads, width) of segments laid end to end, none seeing another.
 
-    `query`, `key`, `value` are (1, heads, tokens, width); `lengths` add up to the tokens. There is no mask: what does
-    not belong together is never multiplied. On CUDA this is PyTorch's variable-length flash kernel, elsewhere one
-    call a segment.
+    `query`, `key`, `value` are (1, heads, tokens, width). The segments are told by their `lengths`, which add up to
+    the tokens, or as sentence-transformers tells them, by the ends `cu_seq_lens_q` (segments + 1,) from 0. There is no
+    mask: what does not belong together is never multiplied. On CUDA this is PyTorch's variable-length flash kernel,
+    elsewhere one call a segment. That kernel has no dropout, so there is none anywhere (it would also keep a CPU off
+    its fast path).
     """
+    if lengths is None:
+        assert cu_seq_lens_q is not None, "packed attention needs the segments of the row"
+        lengths = cu_seq_lens_q.diff().tolist()
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         return varlen(query, key, value, lengths, scaling), None
     parts = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
-    outputs = [scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling) for q, k, v in parts]
+    outputs = [scaled_dot_product_attention(q, k, v, scale=scaling) for q, k, v in parts]
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
