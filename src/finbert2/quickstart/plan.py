@@ -48,9 +48,9 @@ SMALL = Scale(
     retrieval_rows=1_000, retrieval_epochs=8, passages=5_000, titles=5_000,
 )  # fmt: skip
 LARGE = Scale(
-    corpus_documents=80_000, words=8_000, pieces=30_000, mlm_steps=1_200, retromae_steps=100, train_rows=3_000,
-    test_rows=2_000, label_steps=550, label_rate="2e-4", tag_steps=500,
-    retrieval_rows=700, retrieval_epochs=2, passages=6_000, titles=20_000,
+    corpus_documents=40_000, words=4_000, pieces=16_000, mlm_steps=1_000, retromae_steps=80, train_rows=2_500,
+    test_rows=2_000, label_steps=450, label_rate="2e-4", tag_steps=400,
+    retrieval_rows=1_200, retrieval_epochs=3, passages=6_000, titles=20_000,
 )  # fmt: skip
 LARGE_CORPUS = 3_000_000  # characters from which on the large scale is used
 
@@ -193,10 +193,10 @@ def retrieval(found: Inventory, output: Path, model: str | None, size: Scale) ->
     if mined:
         made.append(Step("retriever/train", "Fin-retriever/contrastive_finetune.sh", (
             "--model_name_or_path", start, "--train_data", *map(str, mined.values()), "--train_group_size", "2",
-            "--temperature", "0.05", "--query_max_len", "64", "--passage_max_len", "128",
+            "--temperature", "0.05", "--query_max_len", "48", "--passage_max_len", "96",
             "--learning_rate", "2e-5" if model else "1e-3",
-            "--num_train_epochs", str(size.retrieval_epochs),
-            "--per_device_train_batch_size", "32", "--output_dir", trained,
+            "--num_train_epochs", str(size.retrieval_epochs), "--per_device_train_batch_size", "32",
+            "--output_dir", trained,
         ), Path(trained)))  # fmt: skip
     for name, one in found.retrieval.items():
         if one.folder:
