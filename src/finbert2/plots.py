@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, RED, GREY = "#2a6fbb", "#c0392b", "#9aa5b1"
+STACK = (BLUE, RED, "#e59866", "#f4d03f", "#8e44ad", "#2e8b57", "#16a085", "#7f8c8d", "#c39bd3", "#9aa5b1")
 # The viewer's own fonts draw the text of an SVG: Chinese then shows wherever a browser has a Chinese font.
 FONTS = ["PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Source Han Sans SC", "sans-serif"]
 
@@ -56,6 +57,29 @@ def bars(groups: Mapping[str, Mapping[str, float]], x: str = "", y: str = "") ->
     axes.invert_yaxis()
     axes.margins(x=0.12)
     finish(axes, x, y, legend=len(series) > 1)
+    return fig
+
+
+def stacked(groups: Mapping[str, Mapping[str, float]], x: str = "") -> "Figure":
+    """Plot a horizontal bar a group, all of one length, divided by the shares of its series; its total stands beside.
+
+    The first series is drawn in blue, the others in a palette of their own.
+    """
+    series = list(dict.fromkeys(name for values in groups.values() for name in values))
+    fig = figure(height=0.9 + 0.28 * len(groups))
+    axes = fig.add_subplot()
+    totals = [sum(values.values()) or 1 for values in groups.values()]
+    left = [0.0] * len(groups)
+    for rank, name in enumerate(series):
+        shares = [values.get(name, 0) / total for values, total in zip(groups.values(), totals, strict=True)]
+        axes.barh(range(len(groups)), shares, left=left, height=0.7, label=name, color=STACK[rank % len(STACK)])
+        left = [start + share for start, share in zip(left, shares, strict=True)]
+    for row, values in enumerate(groups.values()):
+        axes.text(1.01, row, f"{sum(values.values()):,}", va="center", fontsize=7)
+    axes.set_yticks(range(len(groups)), list(groups))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12)
+    finish(axes, x, "", legend=True)
     return fig
 
 

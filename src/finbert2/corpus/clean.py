@@ -5,48 +5,100 @@ import html
 import importlib.resources
 import json
 import re
+import unicodedata
+from dataclasses import dataclass
 
 INVISIBLE = re.compile(r"[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+HIDDEN = re.compile(r"<(script|style)\b[^<>]{0,500}>.*?</\1\s*>|<!--.*?-->", re.I | re.S)
 TAG = re.compile(
-    r"</?(?:p|div|span|br|b|i|u|a|img|table|tr|td|th|font|strong|em|ul|ol|li|h\d)(?:\s[^<>]{0,200})?/?>", re.I
+    r"</?(?:p|div|span|br|hr|b|i|u|s|a|q|img|table|thead|tbody|tr|td|th|font|strong|em|ul|ol|li|dl|dt|dd|h\d|sup|sub|pre|"
+    r"code|small|center|section|article|header|footer|main|nav|figure|figcaption|blockquote|iframe|video|source|input|"
+    r"button|label|form|link|meta|html|head|body|title)(?:\s[^<>]{0,500})?/?>",
+    re.I,
 )
-BREAKING_TAG = re.compile(r"<(?:br|/p|/div|/tr|/li|/h\d)\s*/?>", re.I)
+BREAKING_TAG = re.compile(r"<(?:br|hr|/p|/div|/tr|/li|/h\d|/title|/section|/dd|/blockquote)\s*/?>", re.I)
 BLANKS = re.compile(r"[ \t\u00a0\u3000]+")
 # A line that ends in the middle of a Chinese sentence and goes on in the next was broken by a page, not by the author.
 BROKEN_LINE = re.compile(r"(?<=[\u4e00-\u9fff，、；])\n(?=[\u4e00-\u9fff])")
 MIN_BROKEN_LINE = 18  # a shorter line is a heading
+MIN_REPEATED_LINE = 6
+
+WIDTHS = ("keep", "half", "nfkc")
+# Full-width letters, digits and the signs that belong to numbers; Chinese punctuation is full-width by right.
+HALF = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code - 0xFEE0).isalnum()}
+HALF |= {ord(full): half for full, half in zip("％＋－．／＝＄＃＠＆＊＜＞～", "%+-./=$#@&*<>~", strict=True)}
 
 
-def clean(text: str) -> str:
+@dataclass(frozen=True)
+class Rule:
+    """A pattern, and the words of which a text must hold one before the pattern is worth trying (in lower case)."""
+
+    words: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+Rules = dict[str, list[Rule]]
+
+
+def clean(text: str, width: str = "keep") -> str:
     """Return the document without control and zero-width characters, HTML, boilerplate and repeated lines.
 
-    Full- and half-width forms are kept: the tokenizer decides about them, and it has to see what users will send.
+    `width` "keep" leaves full- and half-width forms alone: the tokenizer decides about them, and it has to see what
+    users will send. "half" narrows letters, digits and number signs, "nfkc" normalises everything.
     """
-    text = INVISIBLE.sub("", html.unescape(text).replace("\r\n", "\n").replace("\r", "\n"))
-    text = TAG.sub("", BREAKING_TAG.sub("\n", text))
+    text = without_html(text).replace("\r\n", "\n").replace("\r", "\n")
+    text = change_width(INVISIBLE.sub("", text), width)
     lines = [BLANKS.sub(" ", line).strip() for line in text.split("\n")]
     lines = drop_repeated(drop_boilerplate([line for line in lines if line]))
     return join_broken("\n".join(lines)).strip()
 
 
+def without_html(text: str) -> str:
+    """Return the text with entities resolved (also those escaped twice), tags taken out and blocks on their lines."""
+    if "&" in text:
+        text = html.unescape(html.unescape(text))
+    if "<" in text:
+        text = TAG.sub("", BREAKING_TAG.sub("\n", HIDDEN.sub("", text)))
+    return text
+
+
+def change_width(text: str, width: str) -> str:
+    """Return the text with full-width forms kept, narrowed where they are Latin, or normalised."""
+    if width == "half":
+        return text.translate(HALF)
+    return unicodedata.normalize("NFKC", text) if width == "nfkc" else text
+
+
 @functools.cache
-def rules() -> dict[str, list[re.Pattern[str]]]:
+def rules() -> Rules:
     """Return the boilerplate rules of `boilerplate.json`, compiled."""
     source = importlib.resources.files("finbert2.corpus").joinpath("boilerplate.json").read_text(encoding="utf-8")
-    return {name: [re.compile(rule, re.I) for rule in group] for name, group in json.loads(source).items()}
+    return {
+        name: [Rule(tuple(rule["any"]), re.compile(rule["rule"], re.I)) for rule in group]
+        for name, group in json.loads(source).items()
+    }
+
+
+def rules_for(text: str) -> Rules:
+    """Return the rules that may match in a text: most documents hold none of the words, and then no pattern runs."""
+    lowered = text.lower()
+    return {name: [r for r in group if any(word in lowered for word in r.words)] for name, group in rules().items()}
 
 
 def drop_boilerplate(lines: list[str]) -> list[str]:
     """Return the lines before a disclaimer block, without page headers, contact lines and inserted notices."""
+    active = rules_for("\n".join(lines))
+    if not any(active.values()):
+        return lines
     kept: list[str] = []
     for line in lines:
         # A disclaimer runs to the end; at the very start it would leave nothing, so there it is only a heading.
-        if kept and any(rule.search(line) for rule in rules()["cut_from"]):
+        if kept and any(rule.pattern.search(line) for rule in active["cut_from"]):
             break
-        if any(rule.search(line) for rule in rules()["drop_line"]):
+        if any(rule.pattern.search(line) for rule in active["drop_line"]):
             continue
-        for rule in rules()["remove"]:
-            line = rule.sub("", line)
+        for rule in active["remove"]:
+            line = rule.pattern.sub("", line)
         if line:
             kept.append(line)
     return kept
@@ -57,7 +109,7 @@ def drop_repeated(lines: list[str]) -> list[str]:
     seen: set[str] = set()
     kept = []
     for line in lines:
-        if len(line) < 6 or line not in seen:
+        if len(line) < MIN_REPEATED_LINE or line not in seen:
             kept.append(line)
         seen.add(line)
     return kept

@@ -1,183 +1,231 @@
-"""The corpus pipeline: datatrove's executor, filters and writers around the suite's reader and rules."""
+"""The steps of the corpus pipeline and the stages they make: item by item, reader → cleaning → sketches → shards."""
 
-import contextlib
+import functools
 import json
-import os
-import random
-import sys
-import threading
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+import numpy as np
 from datatrove.data import Document, DocumentsPipeline
-from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
-from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter
-from datatrove.pipeline.filters.base_filter import BaseFilter
-from datatrove.pipeline.readers import JsonlReader
-from datatrove.pipeline.writers import JsonlWriter
-from tqdm import tqdm
 
 from finbert2 import files
+from finbert2.corpus import decontaminate, dedup, reading
+from finbert2.corpus.blocks import Block
 from finbert2.corpus.clean import clean
-from finbert2.corpus.filters import drop_reason
-from finbert2.corpus.minhash import CONFIG, CharacterMinhash
+from finbert2.corpus.filters import MAX_CHARACTERS, drop_reason
+from finbert2.corpus.shards import CleanedReader, CleanedWriter, Samples, ShardWriter
 
 VALID_BUCKETS = 10_000
+SHOWN = 50  # documents of each reason that a person is shown
 
 
-class RowReader(PipelineStep):
-    """Reads every `world_size`-th document, so that one large file still keeps all processes busy."""
+@dataclass(frozen=True)
+class Recipe:
+    """What the stages need to know of a run: the command's options, and its folders."""
 
-    name = "rows"
-    type = "reader"
+    text_field: str
+    source_field: str
+    errors: str
+    width: str
+    valid_fraction: float
+    shard_bytes: int
+    output: Path
+    work: Path
 
-    def __init__(self, paths: Sequence[str], field: str, keep: frozenset[int] | None) -> None:
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps that one task after the other runs through."""
+
+    name: str
+    steps: list[PipelineStep]
+    tasks: int
+
+
+class Reader(PipelineStep):
+    """Reads the blocks of a task."""
+
+    name, type = "blocks", "reader"
+
+    def __init__(self, tasks: list[list[Block]], recipe: Recipe) -> None:
         super().__init__()
-        self.paths, self.field, self.keep = list(paths), field, keep
+        self.tasks, self.recipe = tasks, recipe
 
     def run(self, data: DocumentsPipeline = None, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Yield this task's documents; a sample, if one was drawn, is a set of positions."""
-        for position, row in enumerate(files.read_documents(self.paths, self.field)):
-            if position % world_size == rank and (self.keep is None or position in self.keep):
-                rest = {name: value for name, value in row.values.items() if name != self.field}
-                yield Document(text=str(row.values[self.field]), id=row.place, metadata=rest)
+        """Yield documents; what cannot be read stops the run, or is counted with `--errors skip`."""
+        sample = self.recipe.work / "sample.npy"
+        wanted = np.load(sample) if sample.exists() else None
+        unreadable = Samples(SHOWN)
+        skip = reading.stop if self.recipe.errors == "stop" else functools.partial(self.count, unreadable)
+        for block in self.tasks[rank]:
+            for record in reading.read_block(block, skip, wanted):
+                text = reading.text_of(record, self.recipe.text_field, skip)
+                if text.strip():
+                    yield self.document(record, text, Path(block.path).name)
+        unreadable.save(self.recipe.work / "samples" / f"read-{rank:05d}.json")
+
+    def count(self, samples: Samples, reason: str, message: str) -> None:
+        """Count a record that cannot be read, and keep its message as an example."""
+        self.stat_update(f"skipped\t{reason}")
+        samples.add(f"unreadable_{reason}", message, "")
+
+    def document(self, record: reading.Record, text: str, file: str) -> Document:
+        """Return a record as a document; its source is what it says or the file it came from."""
+        metadata = {name: value for name, value in record.values.items() if name != self.recipe.text_field}
+        named = metadata.get(self.recipe.source_field)
+        source = named if isinstance(named, str) and named else file
+        self.stat_update(f"read\t{source}")
+        return Document(text=text, id=record.place, metadata=metadata | {"_source": source})
 
 
-class CleanFilter(BaseFilter):
-    """Cleans a document, then keeps it or names the one reason why not."""
+class Verdicts(PipelineStep):
+    """A step that keeps a document or drops it for one reason, counts both by source, and keeps examples."""
+
+    type = "filter"
+
+    def __init__(self, samples: Path) -> None:
+        super().__init__()
+        self.samples = samples
+
+    def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
+        """Yield the documents that are kept."""
+        dropped = Samples(SHOWN)
+        judge = self.judge(rank)
+        for number, doc in enumerate(data):
+            with self.track_time():
+                reason = judge(number, doc)
+            if reason:
+                self.stat_update(f"{reason}\t{doc.metadata['_source']}")
+                dropped.add(reason, doc.id, doc.text)
+            else:
+                yield doc
+        dropped.save(self.samples / f"{self.name}-{rank:05d}.json")
+
+    def judge(self, rank: int) -> Callable[[int, Document], str | None]:
+        """Return the function that says of a task's n-th document why it is dropped, None if it is not."""
+        raise NotImplementedError
+
+
+class Clean(Verdicts):
+    """Cleans documents and drops those not worth reading."""
 
     name = "clean"
 
-    def filter(self, doc: Document) -> bool | tuple[bool, str]:
-        """Clean `doc.text` in place and judge it."""
-        doc.text = clean(doc.text)
-        reason = drop_reason(doc.text)
-        return (False, reason) if reason else True
+    def __init__(self, width: str, samples: Path) -> None:
+        super().__init__(samples)
+        self.width = width
+
+    def judge(self, rank: int) -> Callable[[int, Document], str | None]:
+        """Clean a document in place and return why it is dropped."""
+
+        def cleaned(number: int, doc: Document) -> str | None:
+            if len(doc.text) > MAX_CHARACTERS:
+                return "too_long"
+            doc.text = clean(doc.text, self.width)
+            return drop_reason(doc.text)
+
+        return cleaned
+
+
+class Decontaminate(Verdicts):
+    """Drops documents that contain evaluation texts."""
+
+    name = "decontaminate"
+
+    def __init__(self, index: Path, samples: Path) -> None:
+        super().__init__(samples)
+        self.index = index
+
+    def judge(self, rank: int) -> Callable[[int, Document], str | None]:
+        """Load the index and return the function that looks documents up in it."""
+        index = decontaminate.Index.load(self.index)
+        return lambda number, doc: "evaluation_text" if index.contaminates(doc.text) else None
+
+
+class Deduplicate(PipelineStep):
+    """Drops the documents that `Choose` gave up, and writes down those that a person is shown with their partners."""
+
+    name, type = "duplicates", "filter"
+
+    def __init__(self, sketches: Path, verdicts: Path, samples: Path) -> None:
+        super().__init__()
+        self.sketches, self.verdicts, self.samples = sketches, verdicts, samples
+
+    def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
+        """Yield the documents that stay."""
+        verdicts = np.load(self.verdicts / f"{rank:05d}.npy")
+        first, last = dedup.first_numbers(self.sketches)[rank : rank + 2].tolist()
+        shown = dedup.shown_numbers(self.verdicts, first, last)
+        texts = {}
+        for number, (doc, verdict) in enumerate(zip(data, verdicts.tolist(), strict=True)):
+            if number in shown:
+                texts[shown[number]] = {"place": doc.id, "text": doc.text}
+            if verdict == dedup.KEPT:
+                yield doc
+            else:
+                self.stat_update(f"{dedup.REASONS[verdict]}\t{doc.metadata['_source']}")
+        files.write_json(self.samples / f"{rank:05d}.json", texts)
 
 
 class Split(PipelineStep):
     """Marks each document as "train" or "valid" by the hash of its text, whatever its place."""
 
-    name = "split"
-    type = "split"
+    name, type = "split", "split"
 
     def __init__(self, valid_fraction: float) -> None:
         super().__init__()
         self.valid_fraction = valid_fraction
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Set `metadata["_split"]`, which the writer's file name is made from."""
+        """Set `metadata["_split"]`, which is the folder the document is written to."""
         for doc in data:
             bucket = zlib.crc32(doc.text.encode()) % VALID_BUCKETS
             doc.metadata["_split"] = "valid" if bucket < self.valid_fraction * VALID_BUCKETS else "train"
+            self.stat_update(f"{doc.metadata['_split']}\t{doc.metadata['_source']}")
             yield doc
 
 
-def record(self: Any, doc: Document) -> dict[str, Any]:
-    """Return a document as the line that is written: its text and the fields it came with."""
-    ours = ("text", "_split", "filter_reason")
-    return {"text": doc.text} | {name: value for name, value in doc.metadata.items() if name not in ours}
-
-
-def writer(folder: Path, name: str) -> JsonlWriter:
-    """Return a writer of gzipped JSON lines whose file names are made from the document's metadata and the rank."""
-    return JsonlWriter(str(folder), output_filename=f"{name}/${{rank}}.jsonl.gz", adapter=record)
-
-
-def build(
-    paths: Sequence[str], field: str, keep: frozenset[int] | None, output: Path, work: Path, tasks: int,
-    valid_fraction: float,
-) -> list[tuple[list[PipelineStep], int]]:  # fmt: skip
-    """Return the stages, each a list of steps with its number of tasks, in the order they run."""
-    cleaned, dropped = str(work / "cleaned"), output / "dropped"
+def build(tasks: list[list[Block]], recipe: Recipe, decontaminates: bool) -> list[Stage]:
+    """Return the stages in the order they run."""
+    work, count = recipe.work, len(tasks)
+    cleaned, sketches, samples = work / "cleaned", work / "sketches", work / "samples"
+    candidates, judged, verdicts = work / "candidates", work / "judged", work / "verdicts"
+    checks: list[PipelineStep] = [Decontaminate(work / "evaluation.npz", samples)] if decontaminates else []
     return [
-        (
+        Stage(
+            "clean",
             [
-                RowReader(paths, field, keep),
-                CleanFilter(exclusion_writer=writer(dropped, "${filter_reason}")),
-                JsonlWriter(cleaned, output_filename="${rank}.jsonl.gz"),
+                Reader(tasks, recipe), Clean(recipe.width, samples), *checks, dedup.Sketches(sketches),
+                CleanedWriter(cleaned),
             ],
-            tasks,
+            count,
         ),
-        ([JsonlReader(cleaned, add_file_path=False), CharacterMinhash(str(work / "signatures"))], tasks),
-        ([MinhashDedupBuckets(str(work / "signatures"), str(work / "pairs"), config=CONFIG)], CONFIG.num_buckets),
-        ([MinhashDedupCluster(str(work / "pairs"), str(work / "remove"), config=CONFIG)], 1),
-        (
+        Stage("candidates", [dedup.Candidates(sketches, candidates)], count),
+        Stage("judge", [dedup.Judge(sketches, candidates, judged)], count),
+        Stage("choose", [dedup.Choose(sketches, judged, verdicts, SHOWN)], 1),
+        Stage(
+            "write",
             [
-                JsonlReader(cleaned, add_file_path=False),
-                MinhashDedupFilter(str(work / "remove"), exclusion_writer=writer(dropped, "duplicate")),
-                Split(valid_fraction),
-                writer(output, "${_split}"),
+                CleanedReader(cleaned), Deduplicate(sketches, verdicts, work / "shown"), Split(recipe.valid_fraction),
+                ShardWriter(recipe.output, recipe.shard_bytes),
             ],
-            tasks,
+            count,
         ),
-    ]
+    ]  # fmt: skip
 
 
-def task_count(work: Path, wanted: int) -> int:
-    """Return the number of tasks that an interrupted run was divided into, `wanted` if there is none.
-
-    A document belongs to a task by its place modulo their number: with another one, some would be lost and some
-    read twice beside the tasks that are done.
-    """
-    path = work / "tasks.json"
-    if not path.exists():
-        files.write_json(path, wanted)
-    return int(json.loads(path.read_text(encoding="utf-8")))
-
-
-def execute(stages: list[tuple[list[PipelineStep], int]], work: Path, num_proc: int) -> None:
-    """Run the stages one after the other on local processes; tasks finished by an earlier, killed run are skipped."""
-    total = sum(tasks for _, tasks in stages)
-    with messages_to(work / "datatrove.log") as terminal, tqdm(
-        total=total, desc="corpus", unit="task", file=terminal
-    ) as bar, watch(work, bar):  # fmt: skip
-        for number, (steps, tasks) in enumerate(stages):
-            LocalPipelineExecutor(
-                steps, tasks=tasks, workers=min(num_proc, tasks), logging_dir=str(work / "logs" / str(number))
-            ).run()
-
-
-@contextlib.contextmanager
-def watch(work: Path, bar: "tqdm[Any]") -> Iterator[None]:
-    """Move the bar to the number of finished tasks, twice a second."""
-    stop = threading.Event()
-
-    def look() -> None:
-        while not stop.wait(0.5):
-            bar.update(len(list(work.glob("logs/*/completions/*"))) - bar.n)
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        bar.update(len(list(work.glob("logs/*/completions/*"))) - bar.n)
-
-
-@contextlib.contextmanager
-def messages_to(path: Path) -> Iterator[IO[str]]:
-    """Send what datatrove and its processes log to a file and yield the terminal.
-
-    They write to file descriptor 2 whatever one asks for, so that is what has to be turned.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sys.stderr.flush()
-    standard = os.dup(2)
-    with path.open("a", encoding="utf-8") as log, os.fdopen(standard, "w", encoding="utf-8") as terminal:
-        os.dup2(log.fileno(), 2)
-        try:
-            yield terminal
-        finally:
-            sys.stderr.flush()
-            os.dup2(standard, 2)
-
-
-def sample(count: int, limit: int, seed: int) -> frozenset[int] | None:
-    """Return the positions of a random sample of `limit` of `count` documents, None for all of them."""
-    return frozenset(random.Random(seed).sample(range(count), limit)) if 0 < limit < count else None
+def totals(work: Path) -> dict[tuple[str, str], int]:
+    """Return what the steps counted, by (what, source), from the statistics that datatrove keeps of each task."""
+    found: dict[tuple[str, str], int] = {}
+    for path in sorted((work / "logs").glob("*/stats/*.json")):
+        for step in json.loads(path.read_text(encoding="utf-8")):
+            for label, value in step["stats"].items():
+                if "\t" in label:
+                    what, source = label.split("\t", 1)
+                    count = value["total"] if isinstance(value, dict) else value
+                    found[what, source] = found.get((what, source), 0) + int(count)
+    return found

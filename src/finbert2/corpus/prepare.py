@@ -1,31 +1,63 @@
 """`finbert2 corpus prepare`: text files → cleaned, de-duplicated JSONL shards + what was dropped and why."""
 
+import errno
+import json
+import logging
+import random
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finbert2 import args, files, plots, runtime
 from finbert2.errors import UserError
+
+if TYPE_CHECKING:
+    from finbert2.corpus.blocks import Block
+
+log = logging.getLogger(__name__)
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SOURCES_SHOWN, SOURCES_KEPT = 12, 100
 
 
 @dataclass
 class CorpusArguments:
     """What to read, where to write."""
 
-    input: list[str] = args.option("files or folders of .jsonl, .csv, .tsv, .txt (also .gz, .zst), or saved datasets")
+    input: list[str] = args.option(
+        "files or folders of .jsonl, .csv, .tsv, .txt (also .gz, .zst), .parquet, or datasets saved by datasets"
+    )
     output_dir: str = args.option("folder for train/, valid/, dropped/ and results.json")
     text_field: str = args.option("column or field that holds the text", default="text")
+    source_field: str = args.option("field that names a document's source; without it, its file", default="source")
+    decontaminate: list[str] = args.option("evaluation files; documents with a text of theirs are dropped", factory=list)
+    width: str = args.option("full-width forms: keep, half (letters, digits, number signs) or nfkc", default="keep")
+    errors: str = args.option("lines that cannot be read: stop, or skip and count", default="stop")
     valid_fraction: float = args.option("share of documents held out, chosen by hash", default=0.01)
-    max_documents: int = args.option("read only a random sample of that many documents (0: all)", default=0)
-    num_proc: int = args.option("processes (0: one a core)", default=0)
+    max_documents: int = args.option("read only a random sample of that many records (0: all)", default=0)
+    shard_mb: int = args.option("largest size of a shard, in megabytes of text", default=256)
+    executor: str = args.option("local processes, slurm or ray", default="local")
+    slurm_partition: str = args.option("partition of --executor slurm", default="")
+    slurm_time: str = args.option("time limit of a task of --executor slurm", default="04:00:00")
+    num_proc: int = args.option("tasks at a time (0: one a core)", default=0)
     seed: int = args.option("seed of the sample", default=0)
 
     def __post_init__(self) -> None:
-        """Refuse a share that is none."""
+        """Refuse a share that is none and names that are unknown."""
         if not 0 <= self.valid_fraction < 1:
             raise ValueError(f"--valid_fraction is a share from 0 to below 1, not {self.valid_fraction}")
+        if self.shard_mb < 1:
+            raise ValueError(f"--shard_mb is at least 1, not {self.shard_mb}")
+        for name, known in (
+            ("width", ("keep", "half", "nfkc")), ("errors", ("stop", "skip")), ("executor", ("local", "slurm", "ray"))
+        ):  # fmt: skip
+            if getattr(self, name) not in known:
+                raise ValueError(f"--{name} is one of {', '.join(known)}, not {getattr(self, name)!r}")
+        if self.executor == "slurm" and not self.slurm_partition:
+            raise ValueError("--executor slurm needs --slurm_partition: sinfo lists them")
 
 
 @args.command
@@ -34,64 +66,171 @@ def main(argv: list[str] | None = None) -> None:
     (options,) = args.parse("corpus prepare", __doc__ or "", argv, CorpusArguments)
     started = time.perf_counter()
     output = Path(options.output_dir)
-    count = count_documents(options.input, options.text_field)
+    from finbert2.corpus import blocks, execute, pipeline
+
+    sources = [path.absolute() for path in blocks.sources(options.input)]
+    check_input(sources, options)
     args.claim(output, options)
     if args.is_finished(output):
         return
-    from finbert2.corpus import pipeline
-
     num_proc = options.num_proc or runtime.machine()["cores"]
-    keep = pipeline.sample(count, options.max_documents, options.seed)
-    paths = [str(Path(path).absolute()) for path in options.input]
-    stages = pipeline.build(
-        paths,
-        options.text_field,
-        keep,
-        output,
-        output / ".work",
-        tasks=pipeline.task_count(output / ".work", 2 * num_proc),
-        valid_fraction=options.valid_fraction,
-    )
-    pipeline.execute(stages, output / ".work", num_proc)
-    results = summarise(output, len(keep) if keep else count)
-    results |= {"documents_found": count, "sampled": keep is not None}
-    figure = plots.bars(
-        {reason: {"documents": n} for reason, n in {"kept": results["documents_out"], **results["dropped"]}.items()},
-        x="documents",
-    )
-    files.write_text(output / "kept_and_dropped.svg", plots.svg(figure))
-    shutil.rmtree(output / ".work")
+    resources = execute.Resources(options.executor, num_proc, options.slurm_partition, options.slurm_time)
+    work = output.absolute() / ".work"
+    try:
+        tasks, records = plan(sources, work, 2 * num_proc, options)
+        stages = pipeline.build(tasks, recipe(options, output.absolute(), work), bool(options.decontaminate))
+        if not execute.execute(stages, work, resources):
+            log.info("corpus: the jobs are submitted; the same command, when they are done, writes results.json")
+            return
+        results = summarise(output, work, records)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise UserError(
+            f"{error.filename or output} cannot be written ({error.strerror}): make room, "
+            "the same command then goes on where this one stopped"
+        ) from None
+    files.write_text(output / "kept_and_dropped.svg", plots.svg(figure(results)))
+    shutil.rmtree(work)
     files.write_json(
         output / "results.json", results | runtime.circumstances(options.seed, time.perf_counter() - started)
     )
 
 
-def count_documents(paths: list[str], field: str) -> int:
-    """Read the whole input once, so that a bad line is named before any work is done; return the number of documents.
+def recipe(options: CorpusArguments, output: Path, work: Path) -> Any:
+    """Return what the stages need to know of the options."""
+    from finbert2.corpus.pipeline import Recipe
 
-    Raises `UserError` if there is none.
+    return Recipe(
+        options.text_field, options.source_field, options.errors, options.width, options.valid_fraction,
+        options.shard_mb * 2**20, output, work,
+    )  # fmt: skip
+
+
+def check_input(sources: Sequence[Path], options: CorpusArguments) -> None:
+    """Read up to the first document, so that a wrong field or an empty corpus is said before any work is done.
+
+    Raises `UserError`.
     """
-    count = sum(1 for _ in files.read_documents(paths, field))
-    if not count:
-        raise UserError(f"{', '.join(paths)}: no document was found; a corpus has one text a line, as JSON or plain")
-    return count
+    from finbert2.corpus import blocks, reading
+
+    skip = reading.stop if options.errors == "stop" else reading.ignore
+    for path in sources:
+        for block, _ in blocks.cut(path, blocks.LARGEST_TASK, 0):
+            for record in reading.read_block(block, skip):
+                if reading.text_of(record, options.text_field, skip).strip():
+                    return
+    raise UserError(
+        f"{', '.join(options.input)}: no document was found; a corpus has one text a line, as JSON or plain"
+    )
 
 
-def summarise(output: Path, documents_in: int) -> dict[str, Any]:
-    """Return how many documents went in, came out by split, and were dropped by reason, from the files written."""
+def plan(
+    sources: Sequence[Path], work: Path, at_least: int, options: CorpusArguments
+) -> tuple[list[list["Block"]], int]:
+    """Return the blocks of each task and the number of records, 0 if they were not counted; made once, then kept.
 
-    def count(folder: Path) -> int:
-        return sum(1 for path in sorted(folder.glob("*.jsonl.gz")) for _ in files.read_lines(path))
+    A killed run goes on with the division it began with, whatever the number of processes now. An input that has
+    changed since is another corpus: what was made of it is removed.
+    """
+    from finbert2.corpus import blocks, decontaminate
 
-    dropped = {folder.name: count(folder) for folder in sorted((output / "dropped").glob("*"))}
-    train, valid = count(output / "train"), count(output / "valid")
+    path = work / "plan.json"
+    state = {str(source): [source.stat().st_size, source.stat().st_mtime_ns] for source in sources}
+    if path.exists():
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["input"] == state:
+            return [[blocks.Block(**block) for block in task] for task in stored["tasks"]], stored["records"]
+        log.info("corpus: the input has changed since the run was interrupted, so it begins anew")
+        for folder in (work, work.parent / "train", work.parent / "valid"):
+            shutil.rmtree(folder, ignore_errors=True)
+    tasks, records = blocks.divide(sources, at_least, count=options.max_documents > 0)
+    if 0 < options.max_documents < records:
+        from finbert2.corpus.dedup import save
+
+        save(work / "sample.npy", sample(records, options.max_documents, options.seed))
+    if options.decontaminate:
+        decontaminate.Index.read(options.decontaminate).save(work / "evaluation.npz")
+    stored_tasks = [[asdict(block) for block in task] for task in tasks]
+    files.write_json(path, {"input": state, "tasks": stored_tasks, "records": records})
+    return tasks, records
+
+
+def sample(count: int, limit: int, seed: int) -> Any:
+    """Return the sorted numbers (limit,) of a random sample of `limit` of `count` records."""
+    import numpy as np
+
+    return np.array(sorted(random.Random(seed).sample(range(count), limit)), dtype=np.int64)
+
+
+def summarise(output: Path, work: Path, records: int) -> dict[str, Any]:
+    """Return how many documents went in, came out by split, and were dropped by reason; write the samples."""
+    from finbert2.corpus import pipeline
+
+    counts = pipeline.totals(work)
+
+    def total(what: str) -> int:
+        return sum(count for (name, _), count in counts.items() if name == what)
+
+    reasons = sorted({what for what, _ in counts} - {"read", "train", "valid", "skipped"})
+    train, valid, read = total("train"), total("valid"), total("read")
+    write_samples(output, work)
     return {
-        "documents_in": documents_in,
+        "documents_in": read,
         "documents_out": train + valid,
         "documents_train": train,
         "documents_valid": valid,
-        "dropped": dropped,
+        "documents_found": records or read,
+        "sampled": (work / "sample.npy").exists(),
+        "dropped": {reason: total(reason) for reason in reasons},
+        "skipped": {source: count for (what, source), count in sorted(counts.items()) if what == "skipped"},
+        "by_source": by_source(counts, reasons),
     }
+
+
+def by_source(counts: dict[tuple[str, str], int], reasons: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return what became of the documents of each source, the largest first; the smallest are added up as "…"."""
+    sizes = {source: count for (what, source), count in counts.items() if what == "read"}
+    table: dict[str, dict[str, int]] = {}
+    for place, source in enumerate(sorted(sizes, key=lambda name: (-sizes[name], name))):
+        row = table.setdefault(source if place < SOURCES_KEPT else "…", {})
+        for name, whats in (("kept", ("train", "valid")), *((reason, (reason,)) for reason in reasons)):
+            row[name] = row.get(name, 0) + sum(counts.get((what, source), 0) for what in whats)
+    return table
+
+
+def write_samples(output: Path, work: Path) -> None:
+    """Write up to 50 dropped documents for each reason into `dropped/<reason>.jsonl`, for a person to read."""
+    from finbert2.corpus import dedup, pipeline, shards
+
+    merged = shards.Samples(pipeline.SHOWN)
+    for path in sorted((work / "samples").glob("*.json")):
+        for reason, rows in json.loads(path.read_text(encoding="utf-8")).items():
+            for row in rows:
+                merged.add(reason, row["place"], row["text"])
+    for reason in merged.heaps:
+        files.write_rows(output / "dropped" / f"{reason}.jsonl", merged.rows(reason))
+    texts: dict[str, dict[str, str]] = {}
+    for path in sorted((work / "shown").glob("*.json")):
+        texts |= json.loads(path.read_text(encoding="utf-8"))
+    shown = json.loads((work / "verdicts" / "shown.json").read_text(encoding="utf-8"))
+    for reason in dedup.REASONS.values():
+        pairs = [(texts[str(late)], texts[str(early)]) for early, late in shown[reason]]
+        rows = [late | {"kept_place": early["place"], "kept_text": early["text"]} for late, early in pairs]
+        if rows:
+            files.write_rows(output / "dropped" / f"{reason}.jsonl", rows)
+
+
+def figure(results: dict[str, Any]) -> Any:
+    """Return the figure of what became of the documents: by reason, and the share kept and dropped of each source."""
+    rows = {reason: {"documents": n} for reason, n in {"kept": results["documents_out"], **results["dropped"]}.items()}
+    table = results["by_source"]
+    if len(table) < 2:
+        return plots.bars(rows, x="documents")
+    shares = {}
+    for source, row in list(table.items())[:SOURCES_SHOWN]:
+        shares[source] = {name: count for name, count in row.items() if count}
+    return plots.stacked({"all": {name: row["documents"] for name, row in rows.items()}, **shares}, x="share of documents")
 
 
 if __name__ == "__main__":

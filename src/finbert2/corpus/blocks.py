@@ -1,0 +1,179 @@
+"""Dividing the input among tasks: byte ranges of plain files, rows of Parquet, every n-th record of what cannot be cut.
+
+One pass that only counts line ends is enough to tell each task where it starts and with which line number.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from finbert2 import files
+from finbert2.errors import UserError
+
+SUFFIXES = (*files.TEXT_SUFFIXES, ".parquet")
+SCAN = 2**20
+LARGEST_TASK = 2**26  # bytes of text: what a task keeps of its documents stays below half a gigabyte
+UNPACKED = 3  # bytes of Chinese text in a byte of a packed file
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of a source that one task reads.
+
+    `kind` is "bytes" (from `start` to `stop` of a plain file), "rows" (from `start` to `stop` of a table) or "turns"
+    (every `stop`-th record, beginning with the one numbered `start`: a packed file or a CSV cannot be entered in the
+    middle). `line` is the number of the first line or row; `base` is how many records lie before this source.
+    """
+
+    path: str
+    kind: str
+    start: int
+    stop: int
+    line: int = 1
+    base: int = 0
+
+
+def sources(paths: Sequence[str | Path]) -> list[Path]:
+    """Return the files and saved `datasets` folders that `paths` name, folders in sorted order.
+
+    Raises `UserError` for a path that does not exist and a folder with nothing readable in it.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if (path / "dataset_dict.json").exists():
+            found += sorted(part for part in path.iterdir() if is_saved(part))
+        else:
+            found += [path] if is_saved(path) else files.expand([path], SUFFIXES)
+    for path in found:
+        if path.is_file() and files.suffix(path) not in SUFFIXES:
+            raise UserError(
+                f"{path} has the suffix '{files.suffix(path)}': {', '.join(SUFFIXES)} are read, "
+                "text also with .gz or .zst, and folders saved by datasets"
+            )
+    return found
+
+
+def is_saved(path: Path) -> bool:
+    """Tell whether a folder was written by `datasets.Dataset.save_to_disk`."""
+    return (path / "dataset_info.json").exists()
+
+
+def is_plain(path: Path) -> bool:
+    """Tell whether a source is a file that can be read from the middle: one record a line, not packed."""
+    return path.suffix in (".jsonl", ".json", ".txt")
+
+
+def is_table(path: Path) -> bool:
+    """Tell whether a source is Parquet or a saved dataset, whose rows are numbered without reading them."""
+    return path.suffix == ".parquet" or path.is_dir()
+
+
+def text_bytes(path: Path) -> int:
+    """Return about how many bytes of text a source holds."""
+    if path.is_dir():
+        return sum(part.stat().st_size for part in path.glob("*.arrow"))
+    packed = path.suffix in files.PACKED_SUFFIXES or path.suffix == ".parquet"
+    return path.stat().st_size * (UNPACKED if packed else 1)
+
+
+def divide(paths: Sequence[Path], at_least: int, count: bool) -> tuple[list[list[Block]], int]:
+    """Return the blocks of each task, at least about `at_least` tasks, and the records, 0 unless `count`ed.
+
+    Counting reads packed files and CSVs once more, so it is done only for a sample.
+    """
+    total = sum(map(text_bytes, paths))
+    size = max(1, min(LARGEST_TASK, math.ceil(total / at_least)))
+    tasks: list[list[Block]] = [[]]
+    filled = records = 0
+    for path in paths:
+        for block, weight in cut(path, size, records):
+            if tasks[-1] and filled + weight > size:
+                tasks.append([])
+                filled = 0
+            tasks[-1].append(block)
+            filled += weight
+        records += count_records(path) if count else 0
+    return tasks, records
+
+
+def cut(path: Path, size: int, base: int) -> Iterator[tuple[Block, int]]:
+    """Yield the blocks of a source, each of about `size` bytes of text, with its bytes of text."""
+    if is_plain(path):
+        for start, stop, line in cut_lines(path, size):
+            yield Block(str(path), "bytes", start, stop, line, base), stop - start
+        return
+    parts = max(1, math.ceil(text_bytes(path) / size))
+    if is_table(path):
+        rows = count_rows(path)
+        borders = [rows * part // parts for part in range(parts + 1)]
+        for start, stop in zip(borders, borders[1:], strict=False):
+            yield Block(str(path), "rows", start, stop, start + 1, base), size
+        return
+    for part in range(parts):
+        yield Block(str(path), "turns", part, parts, 1, base), size
+
+
+def cut_lines(path: Path, size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (first byte, byte after the last, number of the first line) of pieces of whole lines."""
+    start, line, ends = 0, 1, 0
+    with path.open("rb") as file:
+        while True:
+            ends += count_ends(file, size)
+            file.readline()  # to the end of the line that was cut, if one was
+            stop = file.tell()
+            if stop == start:
+                return
+            yield start, stop, line
+            start, line, ends = stop, line + ends + 1, 0
+
+
+def count_ends(file: IO[bytes], size: int) -> int:
+    """Read `size` bytes and return how many line ends they hold."""
+    ends = 0
+    while size > 0 and (data := file.read(min(size, SCAN))):
+        ends += data.count(b"\n")
+        size -= len(data)
+    return ends
+
+
+def count_rows(path: Path) -> int:
+    """Return the rows of a Parquet file or a saved dataset; raise `UserError` for a damaged one."""
+    if path.is_dir():
+        import datasets
+
+        return len(datasets.load_from_disk(str(path)))
+    import pyarrow.parquet
+
+    try:
+        return int(pyarrow.parquet.ParquetFile(path).metadata.num_rows)
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise UserError(f"{path} is not Parquet ({error}): make or fetch it anew") from None
+
+
+def count_records(path: Path) -> int:
+    """Return the records of a source: rows of a table or CSV, lines of anything else, empty ones too."""
+    if is_table(path):
+        return count_rows(path)
+    if files.suffix(path) in (".csv", ".tsv"):
+        return sum(1 for _ in files.read_rows(path))
+    opened = open_bytes(path)
+    with opened as file:
+        ends, last = 0, b"\n"
+        while data := file.read(SCAN):
+            ends, last = ends + data.count(b"\n"), data[-1:]
+    return ends + (last != b"\n")
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a plain, gzip or zstandard file for its unpacked bytes."""
+    import gzip
+
+    import zstandard
+
+    if path.suffix == ".zst":
+        import io
+
+        return io.BufferedReader(zstandard.open(path, "rb"), SCAN)
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
