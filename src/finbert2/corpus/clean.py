@@ -79,16 +79,25 @@ def rules() -> Rules:
     }
 
 
+@functools.cache
+def rule_words() -> tuple[str, ...]:
+    """Return the words of which every text that a rule matches holds one."""
+    return tuple(sorted({word for group in rules().values() for rule in group for word in rule.words}))
+
+
 def rules_for(text: str) -> Rules:
-    """Return the rules that may match in a text: most documents hold none of the words, and then no pattern runs."""
+    """Return the rules that may match in a text, none where no word of theirs occurs: patterns are slow, words fast."""
     lowered = text.lower()
-    return {name: [r for r in group if any(word in lowered for word in r.words)] for name, group in rules().items()}
+    found = {word for word in rule_words() if word in lowered}
+    if not found:
+        return {}
+    return {name: [rule for rule in group if not found.isdisjoint(rule.words)] for name, group in rules().items()}
 
 
 def drop_boilerplate(lines: list[str]) -> list[str]:
     """Return the lines before a disclaimer block, without page headers, contact lines and inserted notices."""
     active = rules_for("\n".join(lines))
-    if not any(active.values()):
+    if not active:
         return lines
     kept: list[str] = []
     for line in lines:

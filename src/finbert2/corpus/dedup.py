@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
+from datatrove.utils.batching import batched
 
 from finbert2 import files
 from finbert2.corpus import similar
@@ -22,6 +23,7 @@ REASONS = {EXACT: "exact_duplicate", NEAR: "near_duplicate"}
 # Each holder of a key is paired with the first one and with so many before it: a boilerplate title that ten thousand
 # share must not make fifty million pairs.
 NEIGHBOURS = 4
+ROWS_AT_ONCE = 256
 PAIRS_AT_ONCE = 2**22
 JUDGED_AT_ONCE = 2**17
 
@@ -37,25 +39,22 @@ class Sketches(PipelineStep):
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Write `<rank>.keys.npy`, `<rank>.holders.npy` and `<rank>.records.npy` when the last document has passed."""
-        keys, holders, records = [], [], []
-        for number, doc in enumerate(data):
-            with self.track_time():
-                found = sketch(doc.text)
-                keys.append(found.keys)
-                holders.append(np.full(len(found.keys), number, dtype=np.uint32))
-                records.append(np.array([similar.record(found)], dtype=similar.RECORD))
-            yield doc
-        all_keys = np.concatenate(keys) if keys else np.zeros(0, dtype=np.uint64)
+        keys, sizes, records = [np.zeros(0, dtype=np.uint64)], [], [np.zeros(0, dtype=similar.RECORD)]
+        for docs in batched(data, ROWS_AT_ONCE):
+            with self.track_time("batch"):
+                found = [sketch(doc.text) for doc in docs]
+                keys.append(np.concatenate([each.keys for each in found]))
+                sizes += [len(each.keys) for each in found]
+                records.append(np.zeros(len(docs), dtype=similar.RECORD))
+                for place, each in enumerate(found):
+                    similar.fill(records[-1], place, each)
+            yield from docs
+        holders = np.repeat(np.arange(len(sizes), dtype=np.uint32), sizes)
+        all_keys = np.concatenate(keys)
         order = np.argsort(all_keys, kind="stable")
         save(self.folder / f"{rank:05d}.keys.npy", all_keys[order])
-        save(
-            self.folder / f"{rank:05d}.holders.npy",
-            np.concatenate(holders)[order] if holders else np.zeros(0, dtype=np.uint32),
-        )
-        save(
-            self.folder / f"{rank:05d}.records.npy",
-            np.concatenate(records) if records else np.zeros(0, dtype=similar.RECORD),
-        )
+        save(self.folder / f"{rank:05d}.holders.npy", holders[order])
+        save(self.folder / f"{rank:05d}.records.npy", np.concatenate(records))
 
 
 class Candidates(PipelineStep):

@@ -26,7 +26,7 @@ IGNORED = re.compile(r"[\W_]+")
 SEASON = re.compile(r"[一二三四](?=季)")
 DIGIT_OF = {"一": "1", "二": "2", "三": "3", "四": "4"}
 # Digits that name a time: those stay, since a report on another quarter is another report. All others are amounts.
-AMOUNT = re.compile(r"(?!(?:19|20)\d\d(?!\d))(?<!\d)\d+(?:\.\d+)?(?![\d.]*(?:年|月|日|季|q\d|h\d))(?<![qh]\d)")
+AMOUNT = re.compile(r"(?!(?:19|20)\d\d(?!\d))(?<!\d)\d+(?:[.．]\d+)?(?![\d.．]*(?:年|月|日|季|q\d|h\d))(?<![qh]\d)")
 PERIOD = re.compile(r"\d+|[上下]半年|半年报|中报|年报|周报|月报")
 AMOUNT_MARK = "〇"  # a character that no text has by itself, and no digit
 
@@ -59,8 +59,11 @@ def normal_form(text: str) -> str:
 
     Copies of a report differ in width, blanks and often in a corrected figure; years, months and quarters stay.
     """
-    text = SEASON.sub(lambda found: DIGIT_OF[found[0]], unicodedata.normalize("NFKC", text).lower())
-    return IGNORED.sub("", AMOUNT.sub(AMOUNT_MARK, text))
+    text = text.lower()
+    if "季" in text:
+        text = SEASON.sub(lambda found: DIGIT_OF[found[0]], text)
+    # Punctuation goes first: without it most texts are in normal form already, and that is seen at once.
+    return unicodedata.normalize("NFKC", IGNORED.sub("", AMOUNT.sub(AMOUNT_MARK, text)))
 
 
 def period_of(normal: str) -> int:

@@ -62,10 +62,11 @@ class Reader(PipelineStep):
         unreadable = Samples(SHOWN)
         skip = reading.stop if self.recipe.errors == "stop" else functools.partial(self.count, unreadable)
         for block in self.tasks[rank]:
+            file = Path(block.path).name
             for record in reading.read_block(block, skip, wanted):
                 text = reading.text_of(record, self.recipe.text_field, skip)
                 if text.strip():
-                    yield self.document(record, text, Path(block.path).name)
+                    yield self.document(record, text, file)
         unreadable.save(self.recipe.work / "samples" / f"read-{rank:05d}.json")
 
     def count(self, samples: Samples, reason: str, message: str) -> None:

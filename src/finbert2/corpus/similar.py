@@ -19,9 +19,10 @@ BAND = SHORT // CHARACTERS_AN_EDIT + 1
 FAR = 100
 
 
-def record(sketch: Sketch) -> tuple[int, np.ndarray, np.ndarray, int, int]:
-    """Return the fields of a `RECORD` in order."""
-    return sketch.exact, sketch.hashes, sketch.letters, sketch.length, sketch.period
+def fill(records: np.ndarray, place: int, sketch: Sketch) -> None:
+    """Write a sketch into a place of an array of `RECORD`."""
+    for name in ("exact", "hashes", "letters", "length", "period"):
+        records[name][place] = getattr(sketch, name)
 
 
 def are_near(one: np.ndarray, other: np.ndarray) -> np.ndarray:
