@@ -27,7 +27,7 @@ SEASON = re.compile(r"[一二三四](?=季)")
 DIGIT_OF = {"一": "1", "二": "2", "三": "3", "四": "4"}
 # Digits that name a time: those stay, since a report on another quarter is another report. All others are amounts.
 AMOUNT = re.compile(r"(?!(?:19|20)\d\d(?!\d))(?<!\d)\d+(?:[.．]\d+)?(?![\d.．]*(?:年|月|日|季|q\d|h\d))(?<![qh]\d)")
-PERIOD = re.compile(r"\d+|[上下]半年|半年报|中报|年报|周报|月报")
+PERIOD = re.compile(r"\d+|[上下]半年|半年报|中报|年报")
 AMOUNT_MARK = "〇"  # a character that no text has by itself, and no digit
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

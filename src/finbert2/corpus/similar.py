@@ -12,8 +12,8 @@ MIN_JACCARD = 0.62
 # A copy with a paragraph added has nearly all of the shorter text, though the union is larger.
 MIN_CONTAINED, MIN_JACCARD_CONTAINED = 0.90, 0.50
 MIN_EDITED = 6  # a text shorter than this is its own, whatever it resembles
-CHARACTERS_AN_EDIT = 10
-ANOTHER_WORD = 3  # so many characters in a row replaced are another name, not slips
+CHARACTERS_AN_EDIT = 8
+ANOTHER_WORD = 2  # so many characters replaced in one place are another name, not slips
 MAX_ADDED = 0.30
 BAND = SHORT // CHARACTERS_AN_EDIT + 1
 FAR = 100
@@ -58,10 +58,16 @@ def are_near_short(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     tail = common_tail(one["letters"], other["letters"], lengths)
     edits = distances(one["letters"], other["letters"], lengths[0], lengths[1])
     middle = longer - np.minimum(head + tail, shorter)
-    slips = (edits <= np.maximum(1, shorter // CHARACTERS_AN_EDIT)) & (shorter >= MIN_EDITED)
-    slips &= ~((edits >= ANOTHER_WORD) & (edits == middle))
+    slips = (edits <= np.maximum(1, longer // CHARACTERS_AN_EDIT)) & (shorter >= MIN_EDITED)
+    slips &= ~((edits >= ANOTHER_WORD) & (edits == middle) & ~are_shifted(one["letters"], other["letters"], head))
     added = (head + tail >= shorter) & (longer - shorter <= MAX_ADDED * shorter) & (shorter >= MIN_EDITED)
     return (edits == 0) | ((slips | added) & (one["period"] == other["period"]))
+
+
+def are_shifted(one: np.ndarray, other: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Tell whether the character at a place (pairs,) of one text is the next one of the other, bool (pairs,)."""
+    rows, here, there = np.arange(len(one)), np.minimum(place, SHORT - 1), np.minimum(place + 1, SHORT - 1)
+    return (one[rows, here] == other[rows, there]) | (one[rows, there] == other[rows, here])
 
 
 def common_head(one: np.ndarray, other: np.ndarray, shorter: np.ndarray) -> np.ndarray:
