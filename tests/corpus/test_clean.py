@@ -1,6 +1,6 @@
 import pytest
 
-from finbert2.corpus.clean import clean, drop_boilerplate, drop_repeated, join_broken
+from finbert2.corpus.clean import clean, drop_boilerplate, drop_repeated, join_broken, rules
 
 SENTENCE = "公司前三季度实现营业收入十二亿元，同比增长百分之八"
 
@@ -15,6 +15,8 @@ SENTENCE = "公司前三季度实现营业收入十二亿元，同比增长百�
         ("一段<br/>二段</p>三段", "一段\n二段\n三段"),
         ("利润率<5%，且>3%；<股票代码>", "利润率<5%，且>3%；<股票代码>"),
         ("第一行\r\n第二行\r第三行\n\n\n第四行", "第一行\n第二行\n第三行\n第四行"),
+        ("<!-- 注释\n-->营收<script type='a'>var x=1;\n</script>增长<STYLE>p{}</STYLE>", "营收增长"),
+        ("营收&amp;nbsp;增长&amp;lt;p&amp;gt;", "营收 增长"),
         ("ＥＰＳ１．２元（同比＋５％），ａｂｃ", "ＥＰＳ１．２元（同比＋５％），ａｂｃ"),
         ("  \u3000首行缩进  ", "首行缩进"),
         ("", ""),
@@ -90,3 +92,44 @@ def test_a_line_of_18_characters_is_no_heading(length, joined):
 def test_cleaning_twice_changes_nothing():
     raw = f"<p>{SENTENCE}。</p>\n第 1 页\n{SENTENCE}&nbsp;，\n净利润\u200b下降。\n免责声明\n略"
     assert clean(clean(raw)) == clean(raw) == f"{SENTENCE}。\n{SENTENCE} ，净利润下降。"
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        ("keep", "ＥＰＳ１．２元（同比＋５％），“买入”①"),
+        ("half", "EPS1.2元（同比+5%），“买入”①"),
+        ("nfkc", "EPS1.2元(同比+5%),“买入”1"),
+    ],
+)
+def test_full_width_forms_are_kept_narrowed_or_normalised(width, expected):
+    assert clean("ＥＰＳ１．２元（同比＋５％），“买入”①", width) == expected
+
+
+@pytest.mark.parametrize("line", ["重要声明的前夕，他又买入该基金", "监管部门称免责条款无效", "该公司免责声明让人想起一桩旧案"])
+def test_a_sentence_about_a_disclaimer_is_none(line):
+    assert drop_boilerplate([SENTENCE, line]) == [SENTENCE, line]
+
+
+def test_a_notice_at_the_end_of_a_line_is_taken_out():
+    assert clean(f"{SENTENCE}。本文不构成投资建议，据此操作风险自担。") == f"{SENTENCE}。"
+
+
+MATCHES = [
+    "免责声明", "法律声明：", "分析师承诺", "本公司具有中国证监会核准的证券投资咨询业务资格，本报告仅供客户",
+    "本报告仅供某公司客户使用，不构成建议", "本人具有中国证券业协会授予的证券投资咨询执业资格",
+    "请务必阅读正文之后的声明", "证券研究报告 | 公司点评", "https://a.cn/b", "第 3 页 共 12 页", "3 / 12",
+    "电话：021-12345678", "E-mail：li.si@abc.com", "执业证书编号：S1", "SAC 编号：S1", "扫描二维码关注",
+    "本文仅供参考，不构成投资建议", "（资料来源：公司）", "请务必阅读正文之后的免责条款", "好。本文不构成任何投资建议。",
+]  # fmt: skip
+
+
+def test_a_rule_is_tried_wherever_it_would_match():
+    """The words that let a rule be passed over stand in everything that it matches, and no rule is idle."""
+    idle = {id(rule) for group in rules().values() for rule in group}
+    for text in MATCHES:
+        for rule in (rule for group in rules().values() for rule in group):
+            if rule.pattern.search(text):
+                assert any(word in text.lower() for word in rule.words), (text, rule)
+                idle.discard(id(rule))
+    assert not idle

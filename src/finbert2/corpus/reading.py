@@ -113,10 +113,9 @@ def parse_text(line: bytes) -> dict[str, Any]:
 
 def parse_object(line: bytes) -> Any:
     """Return a JSON value, nothing for a blank line; raises `UnicodeDecodeError` or `orjson.JSONDecodeError`."""
-    if line.isspace():
-        return {}
+    line = line.strip()
     try:
-        return orjson.loads(line)
+        return orjson.loads(line) if line else {}
     except orjson.JSONDecodeError:
         line.decode("utf-8")  # orjson says of bytes that are not UTF-8 only that the JSON is bad
         raise
