@@ -1,5 +1,6 @@
 """Finding documents that contain evaluation texts, so that a model is not tested on what it was trained on."""
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,7 @@ FILTER_BITS = 22
 
 def plain(text: str) -> str:
     """Return a text as occurrences are looked for: narrow, lower case, without blanks and punctuation."""
-    import unicodedata
-
-    return IGNORED.sub("", unicodedata.normalize("NFKC", text).lower())
+    return unicodedata.normalize("NFKC", IGNORED.sub("", text.lower()))
 
 
 def texts_in(value: Any) -> Iterator[str]:
