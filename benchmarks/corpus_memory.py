@@ -26,7 +26,9 @@ COPIES, REMEMBERED = 0.1, 20_000
 
 def sentences(corpus: Path) -> list[str]:
     """Return the corpus's sentences, escaped for JSON."""
-    found = (s for row in files.read_rows(corpus) for s in re.findall(r"[^。！？\n]{8,200}[。！？]", row.values["text"]))
+    found = (
+        s for row in files.read_rows(corpus) for s in re.findall(r"[^。！？\n]{8,200}[。！？]", row.values["text"])
+    )
     return sorted({json.dumps(sentence, ensure_ascii=False)[1:-1] for sentence in found})
 
 

@@ -82,7 +82,9 @@ def is_copy(kind: str) -> bool:
 def peer_pairs(python: str, name: str, source: Path, folder: Path) -> list[tuple[int, int]]:
     """Return the pairs of a peer's clusters."""
     output = folder / f"{name}.json"
-    subprocess.run([python, str(Path(__file__).with_name("corpus_peer.py")), name, str(source), str(output)], check=True)
+    subprocess.run(
+        [python, str(Path(__file__).with_name("corpus_peer.py")), name, str(source), str(output)], check=True
+    )
     return pairs_of_clusters(json.loads(output.read_text(encoding="utf-8"))["clusters"])
 
 
@@ -122,7 +124,12 @@ def main() -> None:
             for sort in ("all", "title", "text")
         } if scores else None  # fmt: skip
     record |= {"machine": runtime.machine(), "versions": runtime.versions()}
-    path = ROOT / "benchmarks" / "results" / f"corpus_near_duplicates_{'sample' if options.corpus == SAMPLES[0] else 'real'}.json"
+    path = (
+        ROOT
+        / "benchmarks"
+        / "results"
+        / f"corpus_near_duplicates_{'sample' if options.corpus == SAMPLES[0] else 'real'}.json"
+    )
     files.write_json(path, record)
 
 

@@ -2,9 +2,11 @@
 
 python benchmarks/corpus_peer.py datatrove|text_dedup INPUT.jsonl OUTPUT.json
 
-Writes {"clusters": [cluster of each document, its own number if it has none], "cpu_seconds": …, "steps": {…}}.
+Writes {"clusters": [cluster of each document, its own number if it has none],
+"steps": {CPU seconds of each}, "wall_seconds": …}.
 datatrove runs as its documentation shows: MinHash of 5-grams of words, words by its own tokenizer for Chinese (spaCy
-with jieba), 14 × 8 hashes. text-dedup runs by its command with its defaults (5-grams, threshold 0.7) and its faster hash.
+with jieba), 14 × 8 hashes. text-dedup runs by its command with its defaults (5-grams, threshold 0.7), and its faster
+hash.
 """
 
 import json
@@ -59,9 +61,7 @@ def text_dedup(source: Path, folder: Path) -> tuple[list[int], dict[str, float]]
     command = [sys.executable, "-m", "text_dedup.minhash", "--path", "json", "--data_files", str(source)]
     command += ["--split", "train", "--column", "text", "--output", str(folder / "out"), "--debug", "--num_proc", "1"]
     started = cpu()
-    subprocess.run(
-        [*command, "--hash_func", "xxh3", "--cache_dir", str(folder / "cache")], check=True, cwd=folder
-    )
+    subprocess.run([*command, "--hash_func", "xxh3", "--cache_dir", str(folder / "cache")], check=True, cwd=folder)
     steps = {"all": cpu() - started}
     count = sum(1 for _ in source.open(encoding="utf-8"))
     saved = pickle.loads((folder / "out" / "uf.pkl").read_bytes())

@@ -1,7 +1,7 @@
 """Megabytes per CPU-second of each step of `corpus prepare`: python benchmarks/corpus_throughput.py.
 
-[--corpus FILE] a real corpus (without it, the shipped sample), [--documents N] of it; [--peers PYTHON] a Python that has
-datatrove with spacy and jieba, and text-dedup, whose MinHash runs on the same file, one after the other with ours.
+[--corpus FILE] a real corpus (without it, the shipped sample), [--documents N] of it; [--peers PYTHON] a Python that
+has datatrove with spacy and jieba, and text-dedup, whose MinHash runs on the same file, one after the other with ours.
 One process, medians of several runs. Writes benchmarks/results/corpus_throughput.json.
 """
 

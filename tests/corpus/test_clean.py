@@ -106,7 +106,9 @@ def test_full_width_forms_are_kept_narrowed_or_normalised(width, expected):
     assert clean("ＥＰＳ１．２元（同比＋５％），“买入”①", width) == expected
 
 
-@pytest.mark.parametrize("line", ["重要声明的前夕，他又买入该基金", "监管部门称免责条款无效", "该公司免责声明让人想起一桩旧案"])
+@pytest.mark.parametrize(
+    "line", ["重要声明的前夕，他又买入该基金", "监管部门称免责条款无效", "该公司免责声明让人想起一桩旧案"]
+)
 def test_a_sentence_about_a_disclaimer_is_none(line):
     assert drop_boilerplate([SENTENCE, line]) == [SENTENCE, line]
 
@@ -120,7 +122,8 @@ MATCHES = [
     "本报告仅供某公司客户使用，不构成建议", "本人具有中国证券业协会授予的证券投资咨询执业资格",
     "请务必阅读正文之后的声明", "证券研究报告 | 公司点评", "https://a.cn/b", "第 3 页 共 12 页", "3 / 12",
     "电话：021-12345678", "E-mail：li.si@abc.com", "执业证书编号：S1", "SAC 编号：S1", "扫描二维码关注",
-    "本文仅供参考，不构成投资建议", "（资料来源：公司）", "请务必阅读正文之后的免责条款", "好。本文不构成任何投资建议。",
+    "本文仅供参考，不构成投资建议", "（资料来源：公司）", "请务必阅读正文之后的免责条款",
+    "好。本文不构成任何投资建议。",
 ]  # fmt: skip
 
 

@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finbert2.corpus import minhash
-from finbert2.corpus.minhash import HASHES, LONG, SHORT, band_keys, codes_of, gram_hashes, minhashes, normal_form, sketch
+from finbert2.corpus.minhash import (
+    HASHES,
+    LONG,
+    SHORT,
+    band_keys,
+    codes_of,
+    gram_hashes,
+    minhashes,
+    normal_form,
+    sketch,
+)
 
 CHARACTERS = "营业收入净利润同比增长下降公司公告半导体汽车银行央行存款准备金率分析师认为评级买入产业链盈利修复订单产能"
 

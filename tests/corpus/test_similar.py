@@ -97,7 +97,9 @@ def test_short_texts(one, other, expected):
 
 
 def prose(length: int, seed: int) -> str:
-    return "".join(random.Random(seed).choices("营业收入净利润同比增长下降公司公告半导体汽车银行央行存款准备金率", k=length))
+    return "".join(
+        random.Random(seed).choices("营业收入净利润同比增长下降公司公告半导体汽车银行央行存款准备金率", k=length)
+    )
 
 
 def test_long_texts_by_the_overlap_of_their_grams():

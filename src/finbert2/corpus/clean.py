@@ -23,10 +23,9 @@ BROKEN_LINE = re.compile(r"(?<=[\u4e00-\u9fff，、；])\n(?=[\u4e00-\u9fff])")
 MIN_BROKEN_LINE = 18  # a shorter line is a heading
 MIN_REPEATED_LINE = 6
 
-WIDTHS = ("keep", "half", "nfkc")
 # Full-width letters, digits and the signs that belong to numbers; Chinese punctuation is full-width by right.
 HALF = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code - 0xFEE0).isalnum()}
-HALF |= {ord(full): half for full, half in zip("％＋－．／＝＄＃＠＆＊＜＞～", "%+-./=$#@&*<>~", strict=True)}
+HALF |= {ord(full): ord(half) for full, half in zip("％＋－．／＝＄＃＠＆＊＜＞～", "%+-./=$#@&*<>~", strict=True)}
 
 
 @dataclass(frozen=True)

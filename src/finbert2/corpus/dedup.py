@@ -1,5 +1,4 @@
-"""De-duplication in four steps of datatrove's executor: sketch each document, pair those that share a key, judge the
-pairs, choose what stays.
+"""De-duplication in four steps: sketch each document, pair those that share a key, judge the pairs, choose.
 
 A task holds its share of keys or pairs and nothing else, so that memory does not grow with the corpus; only the last
 step, one task, sees all verified pairs, and a byte for each document.

@@ -17,7 +17,6 @@ from tqdm import tqdm
 from finbert2.corpus.pipeline import Stage
 from finbert2.errors import UserError
 
-EXECUTORS = ("local", "slurm", "ray")
 MEMORY_GB = 2  # what a task is given on a cluster; see docs/corpus_tokenizer.md for what one was measured to use
 
 
@@ -70,7 +69,9 @@ def start_ray(resources: Resources) -> None:
     except ImportError:
         raise UserError("--executor ray needs Ray: pip install 'finbert2[ray]'") from None
     if not ray_library.is_initialized():
-        alone = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": resources.num_proc, "include_dashboard": False}
+        alone: dict[str, Any] = (
+            {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": resources.num_proc, "include_dashboard": False}
+        )
         ray_library.init(log_to_driver=False, **alone)
 
 

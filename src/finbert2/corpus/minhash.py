@@ -42,8 +42,9 @@ EMPTY = np.zeros(0, dtype=np.uint64)
 class Sketch:
     """What is kept of a document to find and judge its near copies.
 
-    `exact` is a hash of the text as it is; `keys` (bands,) uint64, that hash among them, are shared with near copies; `hashes` (HASHES,) uint8 agree as often as the 4-grams overlap;
-    `letters` (SHORT,) uint16 and `length` are a short text's normal form, `period` a hash of the times it names.
+    `exact` is a hash of the text as it is; `keys` (bands + 1,) uint64, that hash first, are shared with near copies;
+    `hashes` (HASHES,) uint8 agree as often as the 4-grams overlap; `letters` (SHORT,) uint16 and `length` are
+    a short text's normal form, `period` a hash of the times it names.
     """
 
     exact: int

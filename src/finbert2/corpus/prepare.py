@@ -33,7 +33,9 @@ class CorpusArguments:
     output_dir: str = args.option("folder for train/, valid/, dropped/ and results.json")
     text_field: str = args.option("column or field that holds the text", default="text")
     source_field: str = args.option("field that names a document's source; without it, its file", default="source")
-    decontaminate: list[str] = args.option("evaluation files; documents with a text of theirs are dropped", factory=list)
+    decontaminate: list[str] = args.option(
+        "evaluation files; documents with a text of theirs are dropped", factory=list
+    )
     width: str = args.option("full-width forms: keep, half (letters, digits, number signs) or nfkc", default="keep")
     errors: str = args.option("lines that cannot be read: stop, or skip and count", default="stop")
     valid_fraction: float = args.option("share of documents held out, chosen by hash", default=0.01)
@@ -230,7 +232,9 @@ def figure(results: dict[str, Any]) -> Any:
     shares = {}
     for source, row in list(table.items())[:SOURCES_SHOWN]:
         shares[source] = {name: count for name, count in row.items() if count}
-    return plots.stacked({"all": {name: row["documents"] for name, row in rows.items()}, **shares}, x="share of documents")
+    return plots.stacked(
+        {"all": {name: row["documents"] for name, row in rows.items()}, **shares}, x="share of documents"
+    )
 
 
 if __name__ == "__main__":

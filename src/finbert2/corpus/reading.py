@@ -100,9 +100,7 @@ def numbered_lines(path: Path, block: Block) -> Iterator[tuple[int, bytes]]:
                     yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 0 else line
                 number += 1
         except files.DAMAGED as error:
-            raise UserError(
-                f"{path} cannot be unpacked after line {number} ({error}): make or fetch it anew"
-            ) from None
+            raise UserError(f"{path} cannot be unpacked after line {number} ({error}): make or fetch it anew") from None
 
 
 def parse_text(line: bytes) -> dict[str, Any]:
@@ -123,8 +121,9 @@ def parse_object(line: bytes) -> Any:
 
 def not_utf8(place: str, path: Path, error: UnicodeDecodeError) -> str:
     """Return the message for a line that does not decode."""
+    byte = f"0x{error.object[error.start]:02x}"
     return (
-        f"{place} is not UTF-8 ({error.reason}, byte 0x{error.object[error.start]:02x}): convert the file, for example: "
+        f"{place} is not UTF-8 ({error.reason}, byte {byte}): convert the file, for example: "
         f"iconv -f GB18030 -t UTF-8 {path.name} > {path.stem}.utf8{path.suffix}, or pass over such lines: --errors skip"
     )
 
@@ -144,11 +143,15 @@ def read_csv(path: Path, block: Block, skip: Skip) -> Iterator[Record]:
                 mine("not_utf8", bad)
             elif None in values:
                 names = ", ".join(reader.fieldnames or [])
-                mine("not_csv", [f"{place} has more fields than the header ({names}): put such a text in double quotes"])
+                mine(
+                    "not_csv", [f"{place} has more fields than the header ({names}): put such a text in double quotes"]
+                )
             elif number % block.stop == block.start:
                 yield Record(number, place, values)
     except csv.Error as error:
-        raise UserError(f"{path} line {reader.line_num + 1} is not CSV ({error}): mend the quotes of the line") from None
+        raise UserError(
+            f"{path} line {reader.line_num + 1} is not CSV ({error}): mend the quotes of the line"
+        ) from None
 
 
 def heard(skip: Skip, reason: str, messages: list[str]) -> None:

@@ -95,7 +95,7 @@ def distances(one: np.ndarray, other: np.ndarray, length_one: np.ndarray, length
     result = np.full(pairs, FAR, dtype=np.int64)
     width = 2 * BAND + 1  # column j of row i lies at j - i + BAND
     above = np.full((width + 1, pairs), FAR, dtype=np.int16)
-    above[BAND : width] = np.arange(BAND + 1, dtype=np.int16)[:, None]
+    above[BAND:width] = np.arange(BAND + 1, dtype=np.int16)[:, None]
     end = length_other - length_one + BAND
     reachable = (end >= 0) & (end < width)
     finish(result, above, reachable & (length_one == 0), end)
