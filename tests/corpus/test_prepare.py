@@ -1,7 +1,12 @@
 import gzip
 import json
+import os
 import random
 import resource
+import signal
+import subprocess
+import sys
+import time
 import zlib
 
 import pytest
@@ -183,6 +188,36 @@ def test_sample():
     drawn = prepare.sample(10, 3, seed=4)
     assert drawn.tolist() == sorted(set(drawn.tolist())) == prepare.sample(10, 3, seed=4).tolist()
     assert len(drawn) == 3 and drawn.min() >= 0 and drawn.max() < 10
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_leaves_only_whole_files_and_goes_on(tmp_path):
+    source = write(tmp_path / "a.jsonl", [prose(seed, 400) for seed in range(1500)])
+    whole = prepared(source, tmp_path / "whole", num_proc=2)
+    output, done = tmp_path / "killed", tmp_path / "killed" / ".work" / "logs" / "clean" / "completions"
+    flags = ["--input", str(source), "--output_dir", str(output), "--num_proc", "2"]
+    run = subprocess.Popen([sys.executable, "-m", "finbert2", "corpus", "prepare", *flags], start_new_session=True)
+    while not list(done.glob("*")):
+        assert run.poll() is None
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert not (output / "results.json").exists()
+    cleaned = {path: path.stat().st_mtime_ns for path in (output / ".work" / "cleaned").glob("*.zst")}
+    finished = {path.name for path in done.glob("*")}
+    assert all(sum(1 for _ in files.read_lines(path)) for path in cleaned)  # whole: each unpacks to its end
+
+    def compare(*arguments):
+        for path, written in cleaned.items():
+            assert path.name[:5] not in finished or path.stat().st_mtime_ns == written
+        return summarise(*arguments)
+
+    summarise = prepare.summarise
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(prepare, "summarise", compare)
+        resumed = prepared(source, output, num_proc=2)
+    assert resumed["documents_out"] == whole["documents_out"] == 1500
+    assert content(output) == content(tmp_path / "whole")
 
 
 def test_an_input_that_changed_after_the_kill_begins_anew(tmp_path, monkeypatch, caplog):
