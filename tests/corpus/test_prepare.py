@@ -267,6 +267,8 @@ def test_parquet_and_saved_datasets_keep_their_fields_and_sources_are_told_apart
         "b.parquet": {"kept": 1, "too_short": 1}, "news": {"kept": 1, "too_short": 0},
         "saved": {"kept": 1, "too_short": 0},
     }  # fmt: skip
+    picture = (tmp_path / "o" / "kept_and_dropped.svg").read_text(encoding="utf-8")
+    assert all(word in picture for word in ("b.parquet", "news", "saved", "kept", "too_short"))
     kept = {row["text"]: row for row in lines(tmp_path / "o", "train")}
     assert kept == {
         prose(1): {"text": prose(1), "date": None}, prose(2): {"text": prose(2), "source": "news"},
