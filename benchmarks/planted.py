@@ -35,7 +35,8 @@ QUARTER = re.compile(r"[一二三四](?=季)")
 def edits(text: str, count: int, rng: random.Random) -> str:
     """Return the text with `count` characters other than digits replaced, left out, or put in before."""
     letters = list(text)
-    for place in rng.sample([i for i, c in enumerate(text) if CHINESE.match(c)], count):
+    places = [i for i, c in enumerate(text) if CHINESE.match(c)]
+    for place in rng.sample(places, min(count, len(places))):
         other = rng.choice("的了在为是和与及有等将由其至或更又再也都")
         letters[place] = rng.choice([other, "", letters[place] + other])
     return "".join(letters)
