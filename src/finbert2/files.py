@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ from finbert2.errors import UserError
 
 TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt")
 PACKED_SUFFIXES = (".gz", ".zst")
+UNDECODABLE = re.compile("[\udc80-\udcff]")  # what bytes that are not UTF-8 become under "surrogateescape"
+Skip = Callable[[str], None]  # told what is wrong with a record that is then passed over
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 
 
@@ -70,26 +73,30 @@ def suffix(path: Path) -> str:
     return Path(path.stem).suffix if path.suffix in PACKED_SUFFIXES else path.suffix
 
 
-def open_text(path: Path) -> IO[str]:
+def open_text(path: Path, errors: str = "strict") -> IO[str]:
     """Open a plain, gzip or zstandard file as UTF-8 text; a byte-order mark is passed over."""
     if path.suffix == ".zst":
-        return io.TextIOWrapper(zstandard.open(path, "rb"), encoding="utf-8-sig", newline="")
+        return io.TextIOWrapper(zstandard.open(path, "rb"), encoding="utf-8-sig", errors=errors, newline="")
     opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, "rt", encoding="utf-8-sig", newline="")
+    return opener(path, "rt", encoding="utf-8-sig", errors=errors, newline="")
 
 
-def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: str | Path, skip: Skip | None = None) -> Iterator[tuple[int, str]]:
     """Yield (line number from 1, line without its end) of a text file.
 
-    Raises `UserError` naming file and line if the file is missing, damaged or not UTF-8.
+    Raises `UserError` naming file and line if the file is missing, damaged or not UTF-8; with `skip`, a line that is
+    not UTF-8 is passed over.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist" if not path.exists() else f"{path} is a folder, a file was expected")
     number = 0
-    with open_text(path) as file:
+    with open_text(path, "surrogateescape" if skip else "strict") as file:
         try:
-            for number, line in enumerate(file, start=1):  # noqa: B007 - the number is read after the loop breaks
+            for number, line in enumerate(file, start=1):
+                if skip and UNDECODABLE.search(line):
+                    skip(f"{path} line {number} is not UTF-8")
+                    continue
                 yield number, line.rstrip("\r\n")
         except UnicodeDecodeError as error:
             # The decoder works in blocks: the bad line is somewhere after the last one that came out whole.
@@ -122,30 +129,33 @@ def is_utf8(data: bytes) -> bool:
     return True
 
 
-def read_rows(path: str | Path) -> Iterator[Row]:
+def read_rows(path: str | Path, skip: Skip | None = None) -> Iterator[Row]:
     """Yield the records of a .jsonl, .json (one object a line), .csv, .tsv or .txt file (`text` is the whole line).
 
-    Raises `UserError` naming file and line for what cannot be read.
+    Raises `UserError` naming file and line for what cannot be read; with `skip`, such a line is passed over.
     """
     path = Path(path)
     kind = suffix(path)
     if kind in (".jsonl", ".json"):
-        yield from read_jsonl(path)
+        yield from read_jsonl(path, skip)
     elif kind in (".csv", ".tsv"):
-        yield from read_csv(path, "\t" if kind == ".tsv" else ",")
+        yield from read_csv(path, "\t" if kind == ".tsv" else ",", skip)
     elif kind == ".txt":
-        yield from (Row(path, number, {"text": line}) for number, line in read_lines(path) if line.strip())
+        yield from (Row(path, number, {"text": line}) for number, line in read_lines(path, skip) if line.strip())
     else:
         raise UserError(f"{path} has the suffix '{kind}': {', '.join(TEXT_SUFFIXES)} are read, also with .gz or .zst")
 
 
-def read_documents(paths: Iterable[str | Path], field: str = "text") -> Iterator[Row]:
+def read_documents(
+    paths: Iterable[str | Path], field: str = "text", skip: Skip | None = None
+) -> Iterator[Row]:
     """Yield the records of files, folders of files and saved `datasets` folders that have a text in `field`.
 
-    Empty texts are passed over. Raises `UserError` for a record without the field.
+    Empty texts are passed over. Raises `UserError` for a record without the field; with `skip`, records that cannot
+    be read are passed over.
     """
     for path in map(Path, paths):
-        rows = read_saved_dataset(path) if (path / "dataset_info.json").exists() else read_all(expand([path]))
+        rows = read_saved_dataset(path) if (path / "dataset_info.json").exists() else read_all(expand([path]), skip)
         for row in rows:
             text = row.require(field)
             if not isinstance(text, str):
@@ -154,10 +164,10 @@ def read_documents(paths: Iterable[str | Path], field: str = "text") -> Iterator
                 yield row
 
 
-def read_all(paths: Iterable[Path]) -> Iterator[Row]:
+def read_all(paths: Iterable[Path], skip: Skip | None = None) -> Iterator[Row]:
     """Yield the records of several files."""
     for path in paths:
-        yield from read_rows(path)
+        yield from read_rows(path, skip)
 
 
 def read_saved_dataset(folder: Path) -> Iterator[Row]:
@@ -168,14 +178,17 @@ def read_saved_dataset(folder: Path) -> Iterator[Row]:
         yield Row(folder, number, dict(values))
 
 
-def read_jsonl(path: Path) -> Iterator[Row]:
+def read_jsonl(path: Path, skip: Skip | None = None) -> Iterator[Row]:
     """Yield the objects of a JSON-lines file; blank lines are passed over."""
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, skip):
         if not line.strip():
             continue
         try:
             values = json.loads(line)
         except json.JSONDecodeError as error:
+            if skip:
+                skip(f"{path} line {number} is not JSON")
+                continue
             raise UserError(
                 f"{path} line {number} is not JSON ({error.msg} at column {error.colno}): "
                 "each line has to be one whole object; mend or remove the line"
@@ -185,10 +198,10 @@ def read_jsonl(path: Path) -> Iterator[Row]:
         yield Row(path, number, values)
 
 
-def read_csv(path: Path, delimiter: str = ",") -> Iterator[Row]:
+def read_csv(path: Path, delimiter: str = ",", skip: Skip | None = None) -> Iterator[Row]:
     """Yield the rows of a CSV file with a header; values are strings."""
     csv.field_size_limit(2**30)
-    lines = (line + "\n" for _, line in read_lines(path))
+    lines = (line + "\n" for _, line in read_lines(path, skip))
     reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
     try:
         for values in reader:

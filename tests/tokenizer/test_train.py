@@ -1,5 +1,8 @@
 import json
+import os
 import random
+import re
+from collections import Counter
 
 import pytest
 import torch
@@ -7,7 +10,7 @@ import torch
 from finbert2 import files
 from finbert2.tokenizer import train
 from finbert2.tokenizer.base import train_base
-from finbert2.tokenizer.extend import extend_model, extend_tokenizer
+from finbert2.tokenizer.extend import extend_tokenizer
 
 from ..conftest import TEXTS, WORDS
 
@@ -60,23 +63,32 @@ def test_the_words_of_the_list_are_the_tokens_that_were_added(finished):
     tokenizer = load(output)
     assert results["words"] == len(rows) == 8
     assert results["extended"]["vocabulary"] == len(tokenizer) == results["base"]["vocabulary"] + 8
-    saved = [int(row["tokens_saved"]) for row in rows]
-    assert saved == sorted(saved, reverse=True)
-    assert saved == [int(row["occurrences"]) * (len(row["word"]) - 1) for row in rows]
+    assert all(int(row["tokens_saved"]) > 0 and row["kind"] == "chosen" for row in rows)
     first = results["base"]["vocabulary"]
     assert [tokenizer.tokenize(row["word"]) for row in rows] == [[row["word"]] for row in rows]
     assert tokenizer.convert_tokens_to_ids([row["word"] for row in rows]) == list(range(first, first + 8))
+    assert not any(tokenizer.added_tokens_decoder[number].normalized for number in range(first, first + 8))
 
 
-def test_tokens_saved_are_what_the_texts_get_shorter_by(finished, corpus):
+def test_occurrences_are_what_the_tokenizer_takes(finished, corpus):
     output, results = finished
     rows = [row.values for row in files.read_rows(output / "words.csv")]
     texts = [row.values["text"] for row in files.read_rows(corpus)]
-    tokens = sum(map(len, load(output)(texts, add_special_tokens=False)["input_ids"]))
+    tokens = Counter(token for text in texts for token in load(output).tokenize(text))
+    assert {row["word"]: int(row["occurrences"]) for row in rows} == {row["word"]: tokens[row["word"]] for row in rows}
     characters = sum(map(len, train_base(texts, 400)(texts, add_special_tokens=False)["input_ids"]))
-    # The list is counted on the shortlist of 12 words; the 8 that are left match at least as often.
-    assert characters - tokens >= sum(int(row["tokens_saved"]) for row in rows) > 0
+    assert characters - tokens.total() == sum(tokens[row["word"]] * (len(row["word"]) - 1) for row in rows)
     assert results["extended"]["tokens_per_char"] < results["base"]["tokens_per_char"]
+
+
+def test_the_page_and_the_numbers_by_source(finished, corpus):
+    output, results = finished
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 2 and "产能利用率" in page and not re.search(r"<(script|img|link rel=.stylesheet)", page)
+    assert results["documents"] == 60 and results["counted_share"] == 1 and results["skipped"] == 0
+    (source,) = results["sources"].values()
+    assert source["extended"]["tokens_per_char"] < source["base"]["tokens_per_char"]
+    assert set(source["extended"]) >= {"unk_rate", "vocabulary_used", "crossing_rate", "length_p90"}
 
 
 def test_encoded_sentences_are_left_for_other_runtimes(finished):
@@ -104,13 +116,21 @@ def test_a_run_killed_before_its_end_makes_the_same_tokenizer(corpus, tmp_path, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(train, "report", killed)
+        patched.setattr(train, "save_tokenizer", killed)
         with pytest.raises(SystemExit) as stopped:
             trained(corpus, tmp_path / "o", "--num_added_tokens", "8")
     assert stopped.value.code == 130 and not (tmp_path / "o" / "results.json").exists()
+    learnt = (tmp_path / "o" / "unigram.model").stat().st_mtime_ns
     trained(corpus, tmp_path / "o", "--num_added_tokens", "8")
     for name in ("tokenizer.json", "words.csv", "parity.jsonl", "unigram.model"):
         assert (tmp_path / "o" / name).read_bytes() == (finished[0] / name).read_bytes()
+    assert (tmp_path / "o" / "unigram.model").stat().st_mtime_ns == learnt  # the slow part is not done again
+
+
+def test_a_unigram_model_older_than_the_corpus_is_learnt_anew(corpus, tmp_path, monkeypatch):
+    (tmp_path / "unigram.model").write_bytes(b"old")
+    os.utime(tmp_path / "unigram.model", (0, 0))
+    assert trained(corpus, tmp_path, "--num_added_tokens", "3")["words"] == 3
 
 
 def test_words_are_learnt_from_what_corpus_prepare_writes(corpus, tmp_path):
@@ -126,8 +146,7 @@ def test_more_words_are_asked_for_than_there_are(corpus, tmp_path, caplog):
     found = results["words"]
     assert 8 < found < 200 and len(load(tmp_path / "o")) == results["base"]["vocabulary"] + found
     assert (
-        f"tokenizer: the corpus holds {found} words that occur 5 times or more; "
-        f"5000 were asked for, all {found} are used"
+        f"tokenizer: the corpus holds {found} words that save tokens; 5000 were asked for, all {found} are used"
     ) in caplog.text
 
 
@@ -147,51 +166,49 @@ def test_a_model_is_grown_with_its_tokenizer(corpus, tmp_path, tiny_bert):
         assert model(**tokenizer(TEXTS[0], return_tensors="pt")).logits.shape[-1] == first + 9
 
 
-@pytest.mark.parametrize("kind", ["AutoModelForMaskedLM", "AutoModel"])
-def test_a_new_word_starts_as_the_mean_of_its_characters(tiny_bert, kind):
-    import transformers
+def test_published_words_and_marks_come_first(corpus, tmp_path):
+    from transformers import BertTokenizer
 
-    base = load(tiny_bert)
-    model = getattr(transformers, kind).from_pretrained(tiny_bert)
-    head = model.get_output_embeddings()
-    if head is not None:
-        torch.nn.init.normal_(head.bias, generator=torch.Generator().manual_seed(1))
-        before_bias = head.bias.detach().clone()
-    before = model.get_input_embeddings().weight.detach().clone()
-    extended = extend_tokenizer(base, NEW)
-    extend_model(model, base, extended)
-    after = model.get_input_embeddings().weight
-    assert torch.equal(after[: len(base)], before) and len(after) == len(extended) == len(base) + 3
-    for row, word in enumerate(NEW, start=len(base)):
-        ids = base(word, add_special_tokens=False)["input_ids"]
-        torch.testing.assert_close(after[row], before[ids].mean(0))
-        if head is not None:
-            torch.testing.assert_close(model.get_output_embeddings().bias[row], before_bias[ids].mean())
-    if head is not None:
-        assert torch.equal(model.get_output_embeddings().bias[: len(base)], before_bias)
-        assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted(set("".join(KNOWN)))]
+    base = BertTokenizer(vocab={token: number for number, token in enumerate(tokens)})
+    base.save_pretrained(tmp_path / "base")
+    published = BertTokenizer(vocab={token: number for number, token in enumerate(tokens)})
+    published.add_tokens(["渗透率", " 净  利  润 "])  # as FinBERT2's come out of a fast tokenizer
+    published.save_pretrained(tmp_path / "published")
+    flags = ("--base_tokenizer", str(tmp_path / "base"), "--keep_published_words", str(tmp_path / "published"))
+    results = trained(corpus, tmp_path / "o", *flags, "--num_added_tokens", "12")
+    rows = [row.values for row in files.read_rows(tmp_path / "o" / "words.csv")]
+    assert [row["word"] for row in rows[:8]] == ["渗透率", "净利润", *"“”‘’—…"] and results["words"] == 12
+    assert [row["kind"] for row in rows] == ["published"] * 2 + ["mark"] * 6 + ["chosen"] * 4
+    tokenizer = load(tmp_path / "o")
+    assert tokenizer.unk_token_id not in tokenizer("“”‘’—…", add_special_tokens=False)["input_ids"]
+    assert tokenizer.tokenize("净利润…渗透率") == ["净利润", "…", "渗透率"]
+    assert {"净利润", "渗透率"}.isdisjoint(row["word"] for row in rows[8:])
 
 
-def test_extending_leaves_the_base_alone(tiny_bert):
-    base = load(tiny_bert)
-    extended = extend_tokenizer(base, NEW)
-    assert len(extended) == len(base) + 3 and base.tokenize(NEW[0]) == list(NEW[0])
+def test_too_many_published_words_and_none(corpus, tmp_path, tokenizer_folder, tiny_bert, capsys):
+    argv = ("--corpus", corpus, "--unigram_vocab_size", 200, "--base_vocab_size", 400)
+    message = refused(
+        capsys, *argv, "--output_dir", tmp_path / "a", "--keep_published_words", tokenizer_folder,
+        "--num_added_tokens", 2,
+    )  # fmt: skip
+    assert message.endswith(
+        f"error: {tokenizer_folder} and the punctuation the base lacks are 6 tokens, more than "
+        "--num_added_tokens 2: give at least 6\n"
+    )
+    train_base(TEXTS, 400).save_pretrained(tmp_path / "plain")
+    message = refused(capsys, *argv, "--output_dir", tmp_path / "b", "--keep_published_words", tmp_path / "plain")
+    assert message.endswith(f"error: {tmp_path}/plain has no added words to keep: name a FinBERT2 tokenizer\n")
 
 
-@pytest.mark.parametrize("text", [*TEXTS, "营业收入 净利润\t半导体设备EPS", "喆净利润喆"])
-def test_offsets_cut_the_text_exactly(tokenizer_folder, text):
-    encoded = load(tokenizer_folder)(text, return_offsets_mapping=True, add_special_tokens=False)
-    cut = [text[start:end] for start, end in encoded["offset_mapping"]]
-    assert "".join(cut) == "".join(text.split())
-    tokens = [token.removeprefix("##") for token in encoded.tokens()]
-    assert all(token in (piece.lower(), "[UNK]") for token, piece in zip(tokens, cut, strict=True))
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_decoding_gives_the_text_back_up_to_case_and_blanks(tokenizer_folder, text):
-    tokenizer = load(tokenizer_folder)
-    decoded = tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True)
-    assert "".join(decoded.split()) == "".join(text.lower().split())
+def test_sources_are_counted_by_their_field_or_path(corpus, tmp_path):
+    rows = [{"text": "净利润同比增长" * 3, "source": "titles"}, {"text": "半导体" * 9}]
+    files.write_rows(tmp_path / "b.jsonl", rows * 9)
+    both = [str(corpus), str(tmp_path / "b.jsonl")]
+    results = trained(corpus, tmp_path / "o", "--corpus", *both)
+    found = {name: row["characters"] for name, row in results["sources"].items()}
+    assert (found["titles"], found[both[1]]) == (9 * 21, 9 * 27) and set(found) == {"titles", *both}
+    assert sum(found.values()) == results["characters"]
 
 
 @pytest.mark.parametrize("mark", "“”‘’—…，。；：（）《》%~!")
@@ -220,3 +237,60 @@ def test_an_empty_corpus(tmp_path, capsys):
     path.write_text(" \n")
     message = refused(capsys, "--corpus", path, "--output_dir", tmp_path / "o")
     assert message == f"error: {path}: no text was found to learn words from\n" and not (tmp_path / "o").exists()
+
+
+def test_flags_that_contradict(tmp_path, capsys):
+    argv = ("--corpus", tmp_path, "--output_dir", tmp_path)
+    for flags, message in (
+        (("--embedding_init", "random"), "--embedding_init is random: it can be mean, focus, hf"),
+        (("--embedding_init", "focus"), "--embedding_init focus grows a checkpoint: name it by --base_model"),
+        (("--errors", "pass"), "--errors is pass: it can be stop or skip"),
+        (("--source_smoothing", "2"), "--source_smoothing is 2.0: it lies between 0 and 1"),
+        (("--num_added_tokens", "-1"), "--num_added_tokens is -1: it cannot be negative"),
+    ):
+        assert f"error: {message}\n" in refused(capsys, *argv, *flags)
+
+
+@pytest.mark.parametrize(("data", "line"), [(b"\xd6\xd0\xb9\xfa\n", 1), ("净利润\n".encode() + b"\x89PNG\n", 2)])
+def test_what_is_not_utf8_is_named_or_skipped_and_counted(tmp_path, corpus, capsys, data, line):
+    path = tmp_path / "bad.txt"
+    path.write_bytes(data)
+    message = refused(capsys, "--corpus", path, "--output_dir", tmp_path / "o")
+    assert message.startswith(f"error: {path} line {line} is not UTF-8 (") and not (tmp_path / "o").exists()
+    results = trained(corpus, tmp_path / "o", "--corpus", str(corpus), str(path), "--errors", "skip",
+                      "--num_added_tokens", "3")  # fmt: skip
+    assert results["skipped"] == 1 and results["skipped_first"] == [f"{path} line {line} is not UTF-8"]
+
+
+def test_broken_json_is_skipped_too(tmp_path, capsys):
+    path = tmp_path / "a.jsonl"
+    path.write_text("{]\n")
+    message = refused(capsys, "--corpus", path, "--output_dir", tmp_path / "o", "--errors", "skip")
+    assert message == f"error: {path}: no text was found to learn words from (1 records could not be read)\n"
+
+
+def test_a_binary_file_that_decodes(tmp_path, capsys):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"ELF\0\0\0\n")
+    message = refused(capsys, "--corpus", path, "--output_dir", tmp_path / "o")
+    assert message == f"error: {path} holds a NUL character in 'ELF\\x00\\x00\\x00': is it a binary file? Give text\n"
+
+
+def test_a_full_disk_is_noticed_before_work(corpus, tmp_path, capsys, monkeypatch):
+    from shutil import _ntuple_diskusage
+
+    monkeypatch.setattr(train.shutil, "disk_usage", lambda path: _ntuple_diskusage(10, 10, 3 * 2**20))
+    message = refused(capsys, "--corpus", corpus, "--output_dir", tmp_path / "o")
+    assert message == (
+        f"error: {tmp_path}/o has 3 MiB free, 64 are needed: make room or go elsewhere\n"
+    )
+
+
+def test_one_very_long_line(tmp_path):
+    path = tmp_path / "a.txt"
+    chance = random.Random(0)
+    path.write_text("".join(chance.choices([*KNOWN, "，", "上升"], k=300_000)) + "\n", encoding="utf-8")
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines("净利润同比增长，渗透率\n" for _ in range(9))
+    results = trained(path, tmp_path / "o", "--num_added_tokens", "5")
+    assert results["words"] == 5 and results["documents"] == 10

@@ -5,6 +5,8 @@ import string
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from finbert2.tokenizer.extend import MARKS
+
 if TYPE_CHECKING:
     from transformers import BertTokenizer
 
@@ -32,8 +34,8 @@ def train_base(texts: Iterable[str], vocab_size: int, min_frequency: int = 2) ->
     tokenizer.decoder = decoders.WordPiece()
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL.values()), show_progress=False,
-        # ASCII is always known, whatever the corpus holds.
-        initial_alphabet=[chr(code) for code in range(33, 127)],
+        # ASCII and the marks of Chinese prose are always known, whatever the corpus holds.
+        initial_alphabet=[*(chr(code) for code in range(33, 127)), *MARKS],
     )  # fmt: skip
     # … also inside a word: the last text holds every letter and digit once as a piece that goes on.
     inside = "0" + string.ascii_lowercase + string.digits

@@ -1,11 +1,37 @@
-"""Adding words to a BERT tokenizer, and rows to a checkpoint's embeddings."""
+"""Adding words to a BERT tokenizer so that they match, decode and keep their offsets."""
 
-import copy
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finbert2 import files
+
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
+
+# Chinese prose is full of them and the vocabulary of bert-base-chinese lacks them: nearly all of its unknown tokens.
+# Each stands beside the ASCII mark whose embedding it starts from.
+MARKS = {"“": '"', "”": '"', "‘": "'", "’": "'", "—": "-", "…": "."}
+WIDE = r"\p{Han}\u3000-\u303f\uff00-\uffef" + "".join(MARKS)  # Chinese text writes no blank beside these
+NUMBER_MARKS = (".", ",", ":", "/", "-")
+INPUTS = ["input_ids", "token_type_ids", "attention_mask"]
+
+
+def missing_marks(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """Return the quotation marks, dashes and ellipses that a tokenizer does not know."""
+    unknown = tokenizer.unk_token
+    return [mark for mark in MARKS if tokenizer.tokenize(mark) in ([], [unknown])]
+
+
+def added_words(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """Return the words that were added to a tokenizer, in the order of their ids; special tokens are none.
+
+    FinBERT2's own come with blanks between the characters, which are taken out.
+    """
+    added = sorted(tokenizer.get_added_vocab().items(), key=lambda item: item[1])
+    words = ("".join(word.split()) for word, _ in added if word not in tokenizer.all_special_tokens)
+    return list(dict.fromkeys(word for word in words if word))
 
 
 def extend_tokenizer(base: "PreTrainedTokenizerBase", words: Sequence[str]) -> "PreTrainedTokenizerBase":
@@ -14,34 +40,34 @@ def extend_tokenizer(base: "PreTrainedTokenizerBase", words: Sequence[str]) -> "
     They cannot go into the vocabulary itself: BERT's normalizer puts blanks around every Chinese character before
     WordPiece looks anything up. `normalized=False` matches them in the raw text, so that offsets stay exact and the
     token is the plain word (the original's `normalized=True` shows it with blanks inside).
-    """
-    from tokenizers import AddedToken
 
-    extended = copy.deepcopy(base)
+    The result is of the generic class: transformers builds a `BertTokenizer` anew from its vocabulary alone, and would
+    lose the decoder that puts no blanks into Chinese text.
+    """
+    from tokenizers import AddedToken, Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer.from_str(base.backend_tokenizer.to_str())  # type: ignore[attr-defined]
+    backend.decoder = decoder()
+    options: dict[str, Any] = {"model_max_length": base.model_max_length, "model_input_names": INPUTS}
+    extended = PreTrainedTokenizerFast(tokenizer_object=backend, **options, **base.special_tokens_map)
     extended.add_tokens([AddedToken(word, normalized=False, special=False) for word in words])
     return extended
 
 
-def extend_model(
-    model: "PreTrainedModel", base: "PreTrainedTokenizerBase", extended: "PreTrainedTokenizerBase"
-) -> "PreTrainedModel":
-    """Grow a checkpoint's embeddings in place to the extended tokenizer and return it.
+def decoder() -> Any:
+    """Return a decoder that joins WordPieces as BERT's does, without blanks in Chinese text and inside numbers."""
+    from tokenizers import Regex, decoders
 
-    A new word's row, and its bias in the masked-language-model head, start as the mean of what its characters had
-    (as WoBERT does), not as a draw from one distribution for all words.
-    """
-    import torch
+    beside_wide = decoders.Replace(Regex(f"(?<=[{WIDE}]) | (?=[{WIDE}])"), "")
+    in_numbers = [decoders.Replace(Regex(rf"(?<=\d) ?\{mark} ?(?=\d)"), mark) for mark in NUMBER_MARKS]
+    percent = decoders.Replace(Regex(r"(?<=\d) %"), "%")
+    return decoders.Sequence([decoders.WordPiece(), decoders.Fuse(), beside_wide, *in_numbers, percent])
 
-    model.resize_token_embeddings(len(extended), mean_resizing=False)
-    embeddings: Any = model.get_input_embeddings()
-    head: Any = model.get_output_embeddings()
-    rows = embeddings.weight.data  # (tokens, width)
-    bias = getattr(head, "bias", None)  # (tokens,), None for a bare encoder
-    new_words = extended.convert_ids_to_tokens(list(range(len(base), len(extended))))
-    pieces = base(new_words, add_special_tokens=False)["input_ids"]
-    with torch.no_grad():
-        for row, ids in enumerate(pieces, start=len(base)):
-            rows[row] = rows[ids].mean(0)
-            if bias is not None:
-                bias.data[row] = bias.data[ids].mean()
-    return model
+
+def save_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """Write a tokenizer under the class name that every version of transformers with fast tokenizers knows."""
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    files.write_json(path, config | {"tokenizer_class": "PreTrainedTokenizerFast"})

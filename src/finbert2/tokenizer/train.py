@@ -1,27 +1,30 @@
 """`finbert2 tokenizer train`: corpus + base tokenizer (+ base model) → tokenizer with domain words (+ grown model)."""
 
-import itertools
 import logging
 import os
-import random
+import shutil
 import time
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finbert2 import args, encoder, files, runtime
+from finbert2 import args, encoder, files
 from finbert2.errors import UserError
-from finbert2.tokenizer import words
+from finbert2.tokenizer import unigram
 from finbert2.tokenizer.base import train_base
-from finbert2.tokenizer.extend import extend_model, extend_tokenizer
-from finbert2.tokenizer.measure import measure
+from finbert2.tokenizer.extend import added_words, extend_tokenizer, missing_marks, save_tokenizer
+from finbert2.tokenizer.reading import Corpus, Sample, Survey, draw, survey
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from finbert2.tokenizer.choose import Choice
+
 log = logging.getLogger(__name__)
-PARITY_SENTENCES = 1000
+INITS = ("mean", "focus", "hf")
+DISK = 64 * 2**20  # bytes that a tokenizer of any size and its reports fit into
+FOCUS_TEXTS = 100_000  # documents in which `focus` looks for neighbours
 
 
 @dataclass
@@ -34,106 +37,179 @@ class TokenizerArguments:
         "BERT tokenizer, folder or Hub name; none: one of characters is trained from the corpus", default=None
     )
     base_model: str | None = args.option("checkpoint whose embeddings are grown, folder or Hub name", default=None)
+    embedding_init: str = args.option("start of new rows: mean (of the characters'), focus, hf", default="mean")
     num_added_tokens: int = args.option("words to add (13,804: with Chinese RoBERTa, FinBERT2's 34,932)", default=13804)
+    keep_published_words: str | None = args.option(
+        "FinBERT2 tokenizer, folder or Hub name, whose added words come first, in their order", default=None
+    )
     base_vocab_size: int = args.option("vocabulary of a base tokenizer trained here", default=21128)
     unigram_vocab_size: int = args.option("pieces of the SentencePiece model that words are chosen from", default=50000)
     max_sentences: int = args.option("sentences sampled for the SentencePiece model", default=1_000_000)
+    max_characters: int = args.option("characters sampled for counting what words save", default=50_000_000)
+    userdict: str | None = args.option("jieba user dictionary: its words are candidates, one a line", default=None)
     text_field: str = args.option("field that holds the text", default="text")
+    source_field: str = args.option("field that says which kind of text it is; else each path is one", default="source")
+    source_smoothing: float = args.option(
+        "exponent of a kind's share of the corpus when words are chosen (1: as it is, 0: all alike)", default=0.5
+    )
+    function_word_worth: float = args.option(
+        "what a token counts that a piece with a function word at an end (公司的) saves; 0: no such pieces", default=0.3
+    )
+    errors: str = args.option("what cannot be read: stop, or skip and count it", default="stop")
     seed: int = args.option("seed of the samples", default=0)
 
     def __post_init__(self) -> None:
         """A model is grown from its own tokenizer."""
         if self.base_model and not self.base_tokenizer:
             self.base_tokenizer = self.base_model
+        if self.embedding_init not in INITS:
+            raise ValueError(f"--embedding_init is {self.embedding_init}: it can be {', '.join(INITS)}")
+        if self.embedding_init != "mean" and not self.base_model:
+            raise ValueError(f"--embedding_init {self.embedding_init} grows a checkpoint: name it by --base_model")
+        if self.errors not in ("stop", "skip"):
+            raise ValueError(f"--errors is {self.errors}: it can be stop or skip")
+        if not 0 <= self.source_smoothing <= 1:
+            raise ValueError(f"--source_smoothing is {self.source_smoothing}: it lies between 0 and 1")
+        if not 0 <= self.function_word_worth <= 1:
+            raise ValueError(f"--function_word_worth is {self.function_word_worth}: it lies between 0 and 1")
+        if self.num_added_tokens < 0:
+            raise ValueError(f"--num_added_tokens is {self.num_added_tokens}: it cannot be negative")
 
 
 @args.command
 def main(argv: list[str] | None = None) -> None:
     """Learn domain words and write the extended tokenizer."""
+    from finbert2.tokenizer import report
+
     (options,) = args.parse("tokenizer train", __doc__ or "", argv, TokenizerArguments)
     started = time.perf_counter()
     output = Path(options.output_dir)
-    first = next(texts(options), None)
-    if first is None:
-        raise UserError(f"{', '.join(options.corpus)}: no text was found to learn words from")
+    corpus = Corpus(options.corpus, options.text_field, options.source_field, options.errors == "skip")
+    if not args.is_finished(output):
+        found = survey(corpus)
     args.claim(output, options)
     if args.is_finished(output):
         return
-    base = load_base(options)
-    log.info("tokenizer: learning %d SentencePiece pieces", options.unigram_vocab_size)
-    threads = os.cpu_count() or 1
-    unigram = words.train_unigram(
-        texts(options), options.unigram_vocab_size, options.max_sentences, options.seed, threads
-    )
-    files.write_bytes(output / "unigram.model", unigram)
-    chosen = choose_words(unigram, base, options)
-    extended = extend_tokenizer(base, [word for word, _, _ in chosen])
-    extended.save_pretrained(output)
+    check_disk(output)
+    base = load_base(corpus, options)
+    proposed = propose(corpus, found, output / "unigram.model", options)
+    sample = draw(corpus, found, options.max_characters, options.seed)
+    first = fixed_words(base, options)
+    chosen, dropped = choose_words(proposed, first, base, sample, options)
+    extended = extend_tokenizer(base, [*first, *(choice.word for choice in chosen)])
+    save_tokenizer(extended, output)
     if options.base_model:
-        grow_model(options.base_model, base, extended, output)
-    report(output, base, extended, chosen, options, started)
+        grow_model(base, extended, sample, output, options)
+    report.write(output, base, extended, report.Outcome(found, sample, first, chosen, dropped), options, started)
 
 
-def texts(options: TokenizerArguments) -> Iterator[str]:
-    """Yield the corpus's texts."""
-    return (row.values[options.text_field] for row in files.read_documents(options.corpus, options.text_field))
+def check_disk(output: Path) -> None:
+    """Raise `UserError` if what will be written does not fit: better now than after minutes."""
+    free = shutil.disk_usage(output).free
+    if free < DISK:
+        raise UserError(f"{output} has {free / 2**20:.0f} MiB free, {DISK >> 20} are needed: make room or go elsewhere")
 
 
-def load_base(options: TokenizerArguments) -> "PreTrainedTokenizerBase":
+def load_base(corpus: Corpus, options: TokenizerArguments) -> "PreTrainedTokenizerBase":
     """Return the tokenizer that words are added to: the one named, or one trained from the corpus."""
     from transformers import AutoTokenizer
 
     if options.base_tokenizer:
         return encoder.load(AutoTokenizer.from_pretrained, options.base_tokenizer)
     log.info("tokenizer: no --base_tokenizer, so its characters are learnt from the corpus")
-    return train_base(texts(options), options.base_vocab_size)
+    return train_base(unigram.sentences(corpus.texts()), options.base_vocab_size)
+
+
+def propose(corpus: Corpus, found: Survey, path: Path, options: TokenizerArguments) -> list[str]:
+    """Return the words of the SentencePiece model at `path`, which is learnt unless a killed run left it there."""
+    if path.exists() and path.stat().st_mtime > max(p.stat().st_mtime for p in files.expand(options.corpus)):
+        log.info("tokenizer: %s is newer than the corpus and taken as it is", path)
+        return unigram.proposed_words(path.read_bytes())
+    needed, free = unigram.memory_needed(found.characters, found.lines, options.max_sentences), unigram.memory_free()
+    log.info(
+        "tokenizer: %s documents, %.1f million characters; learning %s SentencePiece pieces takes about %.1f GiB "
+        "of memory (%.1f free)",
+        f"{found.documents:,}", found.characters / 1e6, f"{options.unigram_vocab_size:,}", needed / 2**30, free / 2**30,
+    )  # fmt: skip
+    unigram.check_memory(needed, free, options.max_sentences)
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    model = unigram.train_unigram(
+        corpus.texts(), options.unigram_vocab_size, options.max_sentences, options.seed, threads
+    )
+    files.write_bytes(path, model)
+    return unigram.proposed_words(model)
+
+
+def fixed_words(base: "PreTrainedTokenizerBase", options: TokenizerArguments) -> list[str]:
+    """Return the tokens that are added whatever the corpus holds: published words, then marks the base does not know.
+
+    Raises `UserError` if they are more than `num_added_tokens`.
+    """
+    from transformers import AutoTokenizer
+
+    published: list[str] = []
+    if options.keep_published_words:
+        published = added_words(encoder.load(AutoTokenizer.from_pretrained, options.keep_published_words))
+        if not published:
+            raise UserError(f"{options.keep_published_words} has no added words to keep: name a FinBERT2 tokenizer")
+    known = base.get_vocab()
+    first = [word for word in dict.fromkeys([*published, *missing_marks(base)]) if word not in known]
+    if published and len(first) > options.num_added_tokens:
+        raise UserError(
+            f"{options.keep_published_words} and the punctuation the base lacks are {len(first)} tokens, more than "
+            f"--num_added_tokens {options.num_added_tokens}: give at least {len(first)}"
+        )
+    return first[: options.num_added_tokens]
 
 
 def choose_words(
-    unigram: bytes, base: "PreTrainedTokenizerBase", options: TokenizerArguments
-) -> list[tuple[str, int, int]]:
-    """Return the words to add, best first, as (word, occurrences, tokens saved)."""
-    proposed = words.candidates(words.count_pieces(unigram, texts(options)))
-    known = frozenset(base.get_vocab())
-    # Counted twice, since a word's worth depends on which others are there to take its place: first all candidates,
-    # then only half as many again as are wanted.
-    counts = words.count_matches(proposed, texts(options))
-    shortlist = [word for word, _, _ in words.rank(counts, known, options.num_added_tokens * 3 // 2)]
-    chosen = words.rank(words.count_matches(shortlist, texts(options)), known, options.num_added_tokens)
-    if len(chosen) < options.num_added_tokens:
+    proposed: list[str], first: list[str], base: "PreTrainedTokenizerBase", sample: Sample, options: TokenizerArguments
+) -> tuple[list["Choice"], dict[str, int]]:
+    """Return the words to add after `first`, best first, and how many of the proposed were dropped for which reason."""
+    import numpy as np
+
+    from finbert2.tokenizer import matching
+    from finbert2.tokenizer.candidates import filter_words
+    from finbert2.tokenizer.choose import choose, source_weights
+    from finbert2.tokenizer.segment import segmenter
+
+    dictionary = [row for _, row in files.read_lines(options.userdict)] if options.userdict else []
+    terms = [line.split()[0] for line in dictionary if line.strip()]
+    text = matching.encode(sample.texts, sample.sources)
+    known = base.get_vocab()
+    fixed = frozenset(word for word in first if unigram.is_chinese(word))
+    words = [w for w in dict.fromkeys([*proposed, *filter(unigram.WORD.fullmatch, terms)]) if w not in known]
+    filtered = filter_words(text, sample.texts, words, segmenter(terms), fixed)
+    characters = Counter[int]()
+    for source, one in zip(sample.sources, sample.texts, strict=True):
+        characters[source] += len(one)
+    shares = np.array([characters[number] for number in range(len(sample.names))], np.float64)
+    wanted = options.num_added_tokens - len(first)
+    if options.function_word_worth == 0:
+        filtered = filtered.without_dangling(fixed)
+    worth = np.where(filtered.dangling, options.function_word_worth, 1.0)
+    chosen = choose(filtered.occurrences, wanted, source_weights(shares, options.source_smoothing), worth, fixed)
+    if len(chosen) < wanted:
         log.warning(
-            "tokenizer: the corpus holds %d words that occur %d times or more; %d were asked for, all %d are used",
-            len(chosen), words.MIN_COUNT, options.num_added_tokens, len(chosen),
+            "tokenizer: the corpus holds %d words that save tokens; %d were asked for, all %d are used",
+            len(chosen), wanted, len(chosen),
         )  # fmt: skip
-    return chosen
+    return chosen, filtered.dropped
 
 
-def grow_model(name: str, base: "PreTrainedTokenizerBase", extended: "PreTrainedTokenizerBase", output: Path) -> None:
-    """Write the checkpoint `name` with embeddings grown to the extended tokenizer into `output`."""
+def grow_model(
+    base: "PreTrainedTokenizerBase", extended: "PreTrainedTokenizerBase", sample: Sample, output: Path,
+    options: TokenizerArguments,
+) -> None:  # fmt: skip
+    """Write the base checkpoint with embeddings grown to the extended tokenizer into `output`."""
     import torch
     from transformers import AutoModelForMaskedLM
 
-    model = encoder.load(AutoModelForMaskedLM.from_pretrained, name, dtype=torch.float32)
-    extend_model(model, base, extended).save_pretrained(output)
+    from finbert2.tokenizer.embeddings import extend_model
 
-
-def report(
-    output: Path, base: "PreTrainedTokenizerBase", extended: "PreTrainedTokenizerBase",
-    chosen: list[tuple[str, int, int]], options: TokenizerArguments, started: float,
-) -> None:  # fmt: skip
-    """Write the ranked word list, 1,000 encoded sentences for other runtimes to compare with, and `results.json`."""
-    columns = ("word", "occurrences", "tokens_saved")
-    files.write_rows(output / "words.csv", (dict(zip(columns, row, strict=True)) for row in chosen))
-    sample = list(itertools.islice(words.sentences(texts(options)), 50 * PARITY_SENTENCES))
-    random.Random(options.seed).shuffle(sample)
-    parity = [line for line in sample if line][:PARITY_SENTENCES]
-    encoded = extended(parity)["input_ids"]
-    files.write_rows(output / "parity.jsonl", ({"text": t, "ids": i} for t, i in zip(parity, encoded, strict=True)))
-    results = {"words": len(chosen), "base": measure(base, parity), "extended": measure(extended, parity)}
-    results["data"] = files.fingerprint(files.expand(options.corpus))
-    files.write_json(
-        output / "results.json", results | runtime.circumstances(options.seed, time.perf_counter() - started)
-    )
+    model = encoder.load(AutoModelForMaskedLM.from_pretrained, options.base_model or "", dtype=torch.float32)
+    texts = list(unigram.sentences(sample.texts[:FOCUS_TEXTS])) if options.embedding_init == "focus" else []
+    extend_model(model, base, extended, options.embedding_init, texts).save_pretrained(output)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,93 @@
+"""The corpus as the tokenizer stage reads it: what it holds, and a sample of it in memory."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from finbert2 import files
+from finbert2.errors import UserError
+
+MOST_SOURCES = 20  # the others, smaller ones, are taken together
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Paths and how their records are read; every pass reads the files anew."""
+
+    paths: list[str]
+    text_field: str = "text"
+    source_field: str = "source"
+    skip_errors: bool = False
+
+    def documents(self, skipped: Counter[str] | None = None) -> Iterator[tuple[str, str]]:
+        """Yield (source, text). A document's source is its field of that name, else the path it was found by.
+
+        Raises `UserError` for a record that cannot be read, or counts it in `skipped` by what is wrong with it.
+        """
+        bad = Counter() if skipped is None else skipped
+        skip = (lambda message: bad.update([message])) if self.skip_errors else None
+        for path in self.paths:
+            for row in files.read_documents([path], self.text_field, skip):
+                yield str(row.values.get(self.source_field) or path), row.values[self.text_field]
+
+    def texts(self) -> Iterator[str]:
+        """Yield the texts alone."""
+        return (text for _, text in self.documents())
+
+
+@dataclass
+class Survey:
+    """What a first pass over a corpus finds."""
+
+    documents: int = 0
+    lines: int = 0
+    characters: int = 0
+    sources: Counter[str] = field(default_factory=Counter)  # name → characters
+    skipped: Counter[str] = field(default_factory=Counter)  # place and what is wrong
+
+    def names(self) -> list[str]:
+        """Return the names under which sources are counted, the largest first."""
+        largest = [name for name, _ in sorted(self.sources.items(), key=lambda item: (-item[1], item[0]))]
+        return largest if len(largest) <= MOST_SOURCES else [*largest[: MOST_SOURCES - 1], OTHER]
+
+
+def survey(corpus: Corpus) -> Survey:
+    """Return what the corpus holds; raise `UserError` for a file that cannot be read, one that is not text, or none."""
+    found = Survey()
+    for source, text in corpus.documents(found.skipped):
+        if "\0" in text:
+            raise UserError(f"{source} holds a NUL character in {text[:20]!r}: is it a binary file? Give text")
+        found.documents += 1
+        found.lines += text.count("\n") + 1
+        found.characters += len(text)
+        found.sources[source] += len(text)
+    if not found.documents:
+        more = f" ({len(found.skipped)} records could not be read)" if found.skipped else ""
+        raise UserError(f"{', '.join(corpus.paths)}: no text was found to learn words from{more}")
+    return found
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Documents held in memory."""
+
+    texts: list[str]
+    sources: list[int]  # of each text: the number of its name
+    names: list[str]
+    share: float  # of the corpus's documents
+
+
+def draw(corpus: Corpus, found: Survey, max_characters: int, seed: int) -> Sample:
+    """Return a sample of about `max_characters` of the corpus: all of it if it is smaller."""
+    share = min(1.0, max_characters / found.characters)
+    chance = random.Random(seed)
+    numbers: dict[str, Any] = {name: number for number, name in enumerate(found.names())}
+    texts, sources = [], []
+    for source, text in corpus.documents():
+        if share == 1 or chance.random() < share:
+            texts.append(text)
+            sources.append(numbers.get(source, len(numbers) - 1))
+    return Sample(texts, sources, list(numbers), share)
