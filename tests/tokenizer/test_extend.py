@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from finbert2.tokenizer.base import train_base
-from finbert2.tokenizer.embeddings import extend_model
+from finbert2.tokenizer.embeddings import cooccurrences, extend_model, focus, sparsemax
 from finbert2.tokenizer.extend import MARKS, added_words, extend_tokenizer, missing_marks, save_tokenizer
 
 from ..conftest import TEXTS, WORDS
@@ -63,3 +64,90 @@ def test_decoding_gives_the_text_back_up_to_case_and_blanks(tokenizer_folder, te
     assert "".join(decoded.split()) == "".join(text.lower().split())
 
 
+
+@pytest.mark.parametrize(
+    ("text", "decoded"),
+    [
+        ("公司公告称，净利润增长 12.5%。", "公司公告称，净利润增长12.5%。"),
+        ("“买入”评级……10:30，1,200万元", "“买入”评级……10:30，1,200万元"),
+        ("The company said its EPS rose.", "the company said its eps rose."),
+        ("2024-12-05", "2024-12-05"),
+    ],
+)
+def test_no_blanks_come_into_chinese_text_and_numbers(text, decoded):
+    tokenizer = extend_tokenizer(train_base([text, *TEXTS] * 3, 600), WORDS)
+    assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == decoded
+
+
+def test_marks_that_a_base_lacks(tmp_path):
+    from transformers import BertTokenizer
+
+    base = BertTokenizer(vocab={t: n for n, t in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "公", "—"])})
+    assert missing_marks(base) == [mark for mark in MARKS if mark != "—"]
+    assert missing_marks(train_base(["公"], 400)) == []
+    extended = extend_tokenizer(base, missing_marks(base))
+    assert extended.tokenize("“公”—…") == ["“", "公", "”", "—", "…"] and missing_marks(extended) == []
+
+
+def test_a_saved_tokenizer_is_the_same(tmp_path):
+    base = train_base(TEXTS, 400)
+    extended = extend_tokenizer(base, WORDS)
+    save_tokenizer(extended, tmp_path)
+    again = load(tmp_path)
+    for one in TEXTS:
+        assert again(one, one[:5]) == extended(one, one[:5]) and set(again(one)) == set(base(one))
+    assert again.decode(again(TEXTS[0])["input_ids"]) == extended.decode(extended(TEXTS[0])["input_ids"])
+    assert again.model_max_length == 512 and added_words(again) == WORDS and added_words(base) == []
+
+
+def mlm(folder):
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(folder)
+    torch.nn.init.normal_(model.get_output_embeddings().bias, generator=torch.Generator().manual_seed(1))
+    return model
+
+
+def test_a_mark_starts_as_its_ascii_kin(tiny_bert):
+    base = load(tiny_bert)
+    model = extend_model(mlm(tiny_bert), base, extend_tokenizer(base, ["‘"]))
+    rows = model.get_input_embeddings().weight
+    assert torch.equal(rows[len(base)], rows[base.convert_tokens_to_ids("'")])
+
+
+def test_focus_mixes_old_tokens_that_stand_alike(tiny_bert):
+    base = load(tiny_bert)
+    extended = extend_tokenizer(base, ["回购", "无踪"])
+    # 回购 stands where 订 stands, among others.
+    texts = [f"{a}{word}{b}" for a in "公司股" for b in "计划提升" for word in ("回购", "订") for _ in range(9)]
+    found = focus(base, extended, texts)
+    assert set(found) == {len(base)}  # 无踪 is not in the texts
+    ids, shares = found[len(base)]
+    assert shares.sum() == pytest.approx(1) and (shares > 0).all()
+    assert base.convert_ids_to_tokens(int(ids[shares.argmax()])) == "订"
+    model = extend_model(mlm(tiny_bert), base, extended, "focus", texts)
+    rows, bias = model.get_input_embeddings().weight, model.get_output_embeddings().bias
+    mix = torch.from_numpy(shares).float()
+    torch.testing.assert_close(rows[len(base)], mix @ rows[torch.from_numpy(ids)])
+    torch.testing.assert_close(bias[len(base)], mix @ bias[torch.from_numpy(ids)])
+    parts = base("无踪", add_special_tokens=False)["input_ids"]
+    torch.testing.assert_close(rows[len(base) + 1], rows[parts].mean(0))  # the mean, where the texts lack it
+
+
+def test_hf_leaves_the_start_to_transformers(tiny_bert):
+    base = load(tiny_bert)
+    model = extend_model(mlm(tiny_bert), base, extend_tokenizer(base, NEW), "hf")
+    assert model.get_input_embeddings().weight.shape[0] == len(base) + 3
+    assert not torch.allclose(*model.get_input_embeddings().weight[-2:])
+
+
+def test_sparsemax_by_hand():
+    found = sparsemax(np.array([[1.0, 0.5, -1.0], [3.0, 0.0, 0.0], [0.2, 0.2, 0.2]]))
+    np.testing.assert_allclose(found, [[0.75, 0.25, 0], [1, 0, 0], [1 / 3, 1 / 3, 1 / 3]])
+    scores = np.random.default_rng(0).normal(size=(20, 7))
+    np.testing.assert_allclose(sparsemax(scores).sum(1), 1)
+
+
+def test_cooccurrences_by_hand_and_not_across_texts():
+    counts = cooccurrences([np.array([0, 1, 2]), np.array([2])], 4).toarray()
+    assert counts[0, 1] == counts[1, 0] == counts[1, 2] == 1 and counts[0, 2] == 0.5 and counts[2, 2] == 0

@@ -38,8 +38,7 @@ def of_sentencepiece(path: str) -> Cutter:
     processor = sentencepiece.SentencePieceProcessor(model_file=path)
 
     def spans(texts: list[str]) -> list[Sequence[tuple[int, int]]]:
-        encoded = processor.encode(texts, out_type="immutable_proto")
-        return [[(piece.begin, piece.end) for piece in one.pieces] for one in encoded]
+        return [one["offsets"] for one in processor.encode(texts, return_type="offset_mapping")]
 
     return Cutter(processor.encode, spans, processor.unk_id(), processor.get_piece_size())
 
