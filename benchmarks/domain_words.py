@@ -2,8 +2,10 @@
 
 Learns everything from the corpus: a character vocabulary in the manner of bert-base-chinese, and on top of it the same
 number of words by a plain ranking (occurrences × (length − 1) of SentencePiece's pieces, no filter), by this suite
-(`tokenizer train`), as WoBERT does it (jieba first, a word if it is in the vocabulary), and this suite's words by Viterbi
-instead of longest match. `--original` is the SentencePiece model of FinBERT2's repository, whose words are taken in its
+(`tokenizer train`), as WoBERT does it (jieba first, a word if it is in the vocabulary), and this suite's words by
+Viterbi instead of longest match.
+
+`--original` is the SentencePiece model of FinBERT2's repository, whose words are taken in its
 own order. Writes benchmarks/results/domain_words.json.
 """
 

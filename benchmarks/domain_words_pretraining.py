@@ -1,4 +1,4 @@
-"""Whether domain words help a model: python benchmarks/domain_words_pretraining.py --tokenizers NAME=FOLDER… --train_data …
+"""Whether domain words help a model: python benchmarks/domain_words_pretraining.py --tokenizers NAME=FOLDER.
 
 For each tokenizer a BERT of 4 layers × 256 is pretrained from scratch for the same CPU time: the cost of a step is
 measured first, and as many steps are taken as fit the budget. Then it is fine-tuned on one classification task with the
@@ -20,7 +20,7 @@ from finbert2 import files, runtime
 MODEL = (
     "--hidden_size", "256", "--num_hidden_layers", "4", "--num_attention_heads", "4", "--intermediate_size", "1024",
 )  # fmt: skip
-SHORT, LONG = 10, 40  # steps of the two runs whose difference says what a step costs
+SHORT, LONG = 5, 20  # steps of the two runs whose difference says what a step costs
 
 
 def main() -> None:
@@ -38,7 +38,9 @@ def main() -> None:
     data = options.work / "train.jsonl"
     rows = itertools.islice(files.read_documents([options.train_data]), options.documents)
     files.write_rows(data, ({"text": row.values["text"]} for row in rows))
-    arms = {name: arm(name, folder, data, options) for name, folder in (one.split("=", 1) for one in options.tokenizers)}
+    arms = {
+        name: arm(name, folder, data, options) for name, folder in (one.split("=", 1) for one in options.tokenizers)
+    }
     results = {
         "question": "4 × 256 BERT from scratch for the same CPU seconds: which words",
         "cpu_seconds_budget": options.cpu_seconds,
@@ -74,7 +76,8 @@ def arm(name: str, tokenizer: str, data: Path, options: argparse.Namespace) -> d
     mlm = read(folder / f"mlm_{steps}")
     call(
         "labeler", "train", "--task", "classification", "--model_name_or_path", str(folder / f"mlm_{steps}"),
-        "--train_data", str(options.task / "train.csv"), "--dev_data", "", "--test_data", str(options.task / "test.csv"),
+        "--train_data", str(options.task / "train.csv"), "--dev_data", "",
+        "--test_data", str(options.task / "test.csv"),
         "--max_seq_length", "64", "--max_train_samples", str(16 * options.task_steps), "--num_train_epochs", "1",
         "--per_device_train_batch_size", "16", "--learning_rate", "3e-4", "--report_to", "none",
         "--output_dir", str(folder / "task"),

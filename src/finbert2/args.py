@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import errno
 import functools
 import json
 import sys
@@ -98,6 +99,11 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
             main(argv)
         except UserError as error:
             sys.stderr.write(f"error: {error}\n")
+            sys.exit(2)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            sys.stderr.write(f"error: the disk is full ({error.filename or error}): make room and run it again\n")
             sys.exit(2)
         except KeyboardInterrupt:
             sys.stderr.write("interrupted: the same command goes on where this one stopped\n")

@@ -146,9 +146,7 @@ def read_rows(path: str | Path, skip: Skip | None = None) -> Iterator[Row]:
         raise UserError(f"{path} has the suffix '{kind}': {', '.join(TEXT_SUFFIXES)} are read, also with .gz or .zst")
 
 
-def read_documents(
-    paths: Iterable[str | Path], field: str = "text", skip: Skip | None = None
-) -> Iterator[Row]:
+def read_documents(paths: Iterable[str | Path], field: str = "text", skip: Skip | None = None) -> Iterator[Row]:
     """Yield the records of files, folders of files and saved `datasets` folders that have a text in `field`.
 
     Empty texts are passed over. Raises `UserError` for a record without the field; with `skip`, records that cannot

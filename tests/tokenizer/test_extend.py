@@ -64,7 +64,6 @@ def test_decoding_gives_the_text_back_up_to_case_and_blanks(tokenizer_folder, te
     assert "".join(decoded.split()) == "".join(text.lower().split())
 
 
-
 @pytest.mark.parametrize(
     ("text", "decoded"),
     [

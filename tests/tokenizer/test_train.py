@@ -10,7 +10,6 @@ import torch
 from finbert2 import files
 from finbert2.tokenizer import train
 from finbert2.tokenizer.base import train_base
-from finbert2.tokenizer.extend import extend_tokenizer
 
 from ..conftest import TEXTS, WORDS
 
@@ -84,7 +83,8 @@ def test_occurrences_are_what_the_tokenizer_takes(finished, corpus):
 def test_the_page_and_the_numbers_by_source(finished, corpus):
     output, results = finished
     page = (output / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 2 and "产能利用率" in page and not re.search(r"<(script|img|link rel=.stylesheet)", page)
+    assert page.count("<svg") == 2 and "产能利用率" in page
+    assert not re.search(r"<(script|img|link rel=.stylesheet)", page)
     assert results["documents"] == 60 and results["counted_share"] == 1 and results["skipped"] == 0
     (source,) = results["sources"].values()
     assert source["extended"]["tokens_per_char"] < source["base"]["tokens_per_char"]
@@ -281,9 +281,7 @@ def test_a_full_disk_is_noticed_before_work(corpus, tmp_path, capsys, monkeypatc
 
     monkeypatch.setattr(train.shutil, "disk_usage", lambda path: _ntuple_diskusage(10, 10, 3 * 2**20))
     message = refused(capsys, "--corpus", corpus, "--output_dir", tmp_path / "o")
-    assert message == (
-        f"error: {tmp_path}/o has 3 MiB free, 64 are needed: make room or go elsewhere\n"
-    )
+    assert message == (f"error: {tmp_path}/o has 3 MiB free, 64 are needed: make room or go elsewhere\n")
 
 
 def test_one_very_long_line(tmp_path):
@@ -294,3 +292,14 @@ def test_one_very_long_line(tmp_path):
         file.writelines("净利润同比增长，渗透率\n" for _ in range(9))
     results = trained(path, tmp_path / "o", "--num_added_tokens", "5")
     assert results["words"] == 5 and results["documents"] == 10
+
+
+def test_a_disk_that_fills_up_ends_with_a_message(corpus, tmp_path, capsys, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(train.files, "write_bytes", full)
+    argv = ("--corpus", corpus, "--unigram_vocab_size", 200, "--base_vocab_size", 400)
+    message = refused(capsys, *argv, "--output_dir", tmp_path / "o")
+    assert message.endswith(f"error: the disk is full ({tmp_path}/o/unigram.model): make room and run it again\n")
+    assert not (tmp_path / "o" / "results.json").exists()

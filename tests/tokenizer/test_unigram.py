@@ -22,7 +22,9 @@ def test_proposed_words_are_the_pure_chinese_pieces_of_two_to_six():
     assert unigram.train_unigram(texts, 60, 1000, seed=0, threads=1) == model
 
 
-@pytest.mark.parametrize(("word", "chinese"), [("净利润", True), ("营业收入同比增长", True), ("EPS", False), ("", False)])
+@pytest.mark.parametrize(
+    ("word", "chinese"), [("净利润", True), ("营业收入同比增长", True), ("EPS", False), ("", False)]
+)
 def test_what_is_chinese(word, chinese):
     assert unigram.is_chinese(word) is chinese
 

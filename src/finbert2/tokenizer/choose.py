@@ -1,9 +1,9 @@
 """Which words to add: those that save most tokens, given the others.
 
-Counting occurrences × (length − 1) word by word pays twice for what overlaps: 中国人民银行 saves five tokens a time beside
-characters, but only two beside 中国, 人民 and 银行. So all candidates start out as chosen, and round by round those go
-whose loss, with all others still there, costs least. The order in which they go, reversed, is the ranking: every head
-of the list was chosen by the same rule.
+Counting occurrences × (length − 1) word by word pays twice for what overlaps: 中国人民银行 saves five tokens
+beside characters, but only two beside 中国, 人民 and 银行. So all candidates start out as chosen, and round by round
+those go whose loss, with all others still there, costs least. The order in which they go, reversed, is the ranking:
+every head of the list was chosen by the same rule.
 """
 
 from collections.abc import Collection
@@ -62,7 +62,7 @@ def taken_counts(occurrences: Occurrences, alive: np.ndarray, weights: np.ndarra
 
 
 def cost_of_losing(occurrences: Occurrences, alive: np.ndarray, free: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return how many tokens more there would be (free words,) without each word, the other living ones in its place."""
+    """Return how many tokens more there would be (free words,) without each word, the other ones in its place."""
     words = occurrences.words
     known = {words[number] for number in np.flatnonzero(alive)}
     return counts[free] * np.array([tokens_without(words[number], known) - 1 for number in free])

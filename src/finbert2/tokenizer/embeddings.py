@@ -82,7 +82,7 @@ def focus(
 
 
 def cooccurrences(ids: Sequence[np.ndarray], size: int) -> "scipy.sparse.csr_matrix":
-    """Return how often two tokens stand within `WINDOW` tokens of each other, nearer ones counting more (size, size)."""
+    """Return how often two tokens stand within `WINDOW` tokens of each other, near ones counting more (size, size)."""
     import scipy.sparse
 
     line = np.concatenate([np.append(row, -1) for row in ids])  # -1 parts the texts

@@ -38,7 +38,7 @@ def encode(texts: Sequence[str], sources: Sequence[int] | None = None) -> Text:
 
 
 def codes_of(text: str) -> np.ndarray:
-    """Return a text's code points (characters,) as uint16; a character beyond the basic plane, or half one, is 0xFFFF."""
+    """Return a text's code points (characters,) as uint16; one beyond the basic plane is 0xFFFF."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     return np.minimum(codes, 0xFFFF).astype(np.uint16)
 
