@@ -66,7 +66,7 @@ def main() -> None:
 
 
 NOTES = [
-    "base: at most 21,128 tokens learnt from the corpus, characters, Latin and digit pieces; no bert-base-chinese at hand",
+    "base: 21,128 tokens at most, learnt from the corpus (characters, Latin and digit pieces), not bert-base-chinese",
     "wobert and viterbi: 13,804 words; wobert's are the jieba words that save most in 30,000 documents",
 ]
 

@@ -279,3 +279,14 @@ def test_fingerprint_is_size_and_sha_256(tmp_path, size):
     path = write(tmp_path / "a.bin", content)
     expected = {"bytes": size, "sha256": hashlib.sha256(content).hexdigest()}
     assert files.fingerprint([str(path)]) == {str(path): expected}
+
+
+def test_what_cannot_be_read_is_passed_over_and_told(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"text": "\xd6\xd0"}\n{"text": "a"}\n{]\n{"text": "b"}\n')
+    told: list[str] = []
+    assert [row.values["text"] for row in files.read_documents([path], skip=told.append)] == ["a", "b"]
+    assert told == [f"{path} line 1 is not UTF-8", f"{path} line 3 is not JSON"]
+    (tmp_path / "b.csv").write_bytes(b"text\n\xd6\nc\n")
+    assert [row.values for row in files.read_documents([tmp_path / "b.csv"], skip=told.append)] == [{"text": "c"}]
+    assert told[2:] == [f"{tmp_path}/b.csv line 2 is not UTF-8"]
