@@ -49,6 +49,8 @@ def main() -> None:
     cutters = make(options.corpus, options.work, options.original)
     results: dict[str, Any] = {
         "question": "tokens per character, unknowns, words torn, speed: ways to add domain words",
+        "corpus": {Path(path).name: one for path, one in files.fingerprint(options.corpus).items()},
+        "documents": sum(1 for _ in files.read_documents(options.corpus)),
         "checks": checks(options.work / "ours", options.work / "base", texts),
         "characters": {name: sum(map(len, some)) for name, some in texts.items()},
         "notes": NOTES + ([] if options.original else ["the original's own words: no --original given, skipped"]),
