@@ -47,7 +47,7 @@ def extend_tokenizer(base: "PreTrainedTokenizerBase", words: Sequence[str]) -> "
     from tokenizers import AddedToken, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    backend = Tokenizer.from_str(base.backend_tokenizer.to_str())  # type: ignore[attr-defined]
+    backend = Tokenizer.from_str(base.backend_tokenizer.to_str())
     backend.decoder = decoder()
     options: dict[str, Any] = {"model_max_length": base.model_max_length, "model_input_names": INPUTS}
     extended = PreTrainedTokenizerFast(tokenizer_object=backend, **options, **base.special_tokens_map)

@@ -115,6 +115,6 @@ def page(outcome: Outcome, results: dict[str, Any]) -> str:
     if outcome.chosen:
         saved = np.cumsum([choice.tokens_saved for choice in outcome.chosen])
         share = 100 * saved / (outcome.found.characters * outcome.sample.share)
-        curve = {"saved": (range(1, len(saved) + 1), share)}
+        curve = {"saved": (list(range(1, len(saved) + 1)), share.tolist())}
         figures.append(plots.svg(plots.lines(curve, x="words, best first", y="tokens saved per 100 characters")))
     return template.render(figures=figures, results=results, outcome=outcome, shown=outcome.chosen[:WORDS_SHOWN])
