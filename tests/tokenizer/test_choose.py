@@ -80,6 +80,10 @@ def test_worth_discounts_a_word():
     assert (choice.word, choice.tokens_saved) == ("净利润", 8)
 
 
+def test_a_source_without_text_weighs_nothing():
+    np.testing.assert_allclose(source_weights(np.array([80.0, 20.0, 0.0]), 0), [0.625, 2.5, 0])
+
+
 def test_choosing_none_and_more_than_there_are():
     occurrences = find(encode(["营业收入"]), ["营业", "收入"])
     assert choose(occurrences, 0, ONE) == [] and len(choose(occurrences, 9, ONE)) == 2

@@ -273,7 +273,10 @@ def test_a_binary_file_that_decodes(tmp_path, capsys):
     path = tmp_path / "a.txt"
     path.write_bytes(b"ELF\0\0\0\n")
     message = refused(capsys, "--corpus", path, "--output_dir", tmp_path / "o")
-    assert message == f"error: {path} holds a NUL character in 'ELF\\x00\\x00\\x00': is it a binary file? Give text\n"
+    assert (
+        message
+        == f"error: {path} line 1 holds a NUL character in 'ELF\\x00\\x00\\x00': is it a binary file? Give text\n"
+    )
 
 
 def test_a_full_disk_is_noticed_before_work(corpus, tmp_path, capsys, monkeypatch):

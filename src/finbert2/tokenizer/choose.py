@@ -84,6 +84,6 @@ def source_weights(characters: np.ndarray, smoothing: float) -> np.ndarray:
     A source counts by its share of the characters to the power of `smoothing`, as languages are sampled for
     multilingual models (Conneau & Lample 2019, eq. 1): 1 leaves the corpus as it is, 0 makes all sources count alike.
     """
-    share = characters / characters.sum()
-    wanted = share**smoothing / (share**smoothing).sum()
-    return wanted / share
+    share = np.maximum(characters, 1e-9) / characters.sum()  # a source may have nothing in the sample
+    wanted = np.where(characters > 0, share**smoothing, 0)
+    return wanted / wanted.sum() / share

@@ -31,7 +31,14 @@ class Corpus:
         skip = (lambda message: bad.update([message])) if self.skip_errors else None
         for path in self.paths:
             for row in files.read_documents([path], self.text_field, skip):
-                yield str(row.values.get(self.source_field) or path), row.values[self.text_field]
+                text = row.values[self.text_field]
+                if "\0" in text:
+                    message = f"{row.place} holds a NUL character in {text[:20]!r}: is it a binary file? Give text"
+                    if not self.skip_errors:
+                        raise UserError(message)
+                    bad[message] += 1
+                    continue
+                yield str(row.values.get(self.source_field) or path), text
 
     def texts(self) -> Iterator[str]:
         """Yield the texts alone."""
@@ -53,13 +60,17 @@ class Survey:
         largest = [name for name, _ in sorted(self.sources.items(), key=lambda item: (-item[1], item[0]))]
         return largest if len(largest) <= MOST_SOURCES else [*largest[: MOST_SOURCES - 1], OTHER]
 
+    def characters_of(self, name: str) -> int:
+        """Return the characters counted under one of the `names`."""
+        own = set(self.names())
+        rest = sum(count for source, count in self.sources.items() if source not in own)
+        return self.sources[name] + (rest if name == OTHER else 0)
+
 
 def survey(corpus: Corpus) -> Survey:
-    """Return what the corpus holds; raise `UserError` for a file that cannot be read, one that is not text, or none."""
+    """Return what the corpus holds; raise `UserError` if there is nothing in it or something that cannot be read."""
     found = Survey()
     for source, text in corpus.documents(found.skipped):
-        if "\0" in text:
-            raise UserError(f"{source} holds a NUL character in {text[:20]!r}: is it a binary file? Give text")
         found.documents += 1
         found.lines += text.count("\n") + 1
         found.characters += len(text)

@@ -95,7 +95,7 @@ def by_source(
         if texts:
             edges = [word_edges(jieba, text) for text in texts]
             both = {"base": base, "extended": extended}
-            table[name] = {"characters": outcome.found.sources[name], "texts_measured": len(texts)} | {
+            table[name] = {"characters": outcome.found.characters_of(name), "texts_measured": len(texts)} | {
                 key: measure(of_huggingface(one), texts, edges) for key, one in both.items()
             }
     return table
