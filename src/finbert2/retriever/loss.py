@@ -52,8 +52,10 @@ def pack(model: "SentenceTransformer") -> None:
     transformer.auto_model.set_attn_implementation(attention.register())
 
 
-def position_start(config: Any) -> int:
+def position_start(model: "SentenceTransformer") -> int:
     """Return the position of a text's first token: RoBERTa's families count from behind the padding's number."""
+    transformer: Any = model[0]
+    config = transformer.auto_model.config
     return config.pad_token_id + 1 if "roberta" in config.model_type else 0
 
 
@@ -70,7 +72,7 @@ class Collator:
     position_start: int = 0
 
     def __call__(self, groups: Sequence[Group]) -> dict[str, "torch.Tensor"]:
-        """Return for every column `<column>_input_ids`, `…_position_ids` (1, tokens), `…_cu_seq_lens_q` (texts + 1,)."""
+        """Return for each column `<column>_input_ids`, `…_position_ids` (1, tokens), `…_cu_seq_lens_q` (texts + 1,)."""
         batch = self.column("query", [group.query for group in groups], self.query_max_len)
         batch |= self.column("positive", [group.passages[0] for group in groups], self.passage_max_len)
         negatives = [text for group in groups for text in group.passages[1:]]

@@ -99,8 +99,8 @@ def build_trainer(options: Options, arguments: RetrieverTrainingArguments, group
 
     model = load_model(options)
     pack(model)
-    start = position_start(model[0].auto_model.config)
-    collator = Collator(model.tokenizer, options.query_max_len, options.passage_max_len, start)
+    limits = options.query_max_len, options.passage_max_len
+    collator = Collator(model.tokenizer, *limits, position_start(model))
     batches = Batches(groups, arguments.per_device_train_batch_size, arguments.world_size)
     loss = info_nce(model, options.temperature, options.mini_batch_tokens)
     return RetrieverTrainer(model, arguments, groups, batches, collator, loss)
