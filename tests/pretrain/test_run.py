@@ -9,7 +9,7 @@ import transformers
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, TrainerCallback, pipeline
 
-from finbert2.pretrain import evaluate, run
+from finbert2.pretrain import build, evaluate, run
 
 FLAGS = [
     "--max_seq_length", "48", "--row_length", "96", "--per_device_train_batch_size", "2", "--learning_rate", "5e-3",
@@ -59,7 +59,7 @@ def test_retromae_keeps_its_decoder_beside_a_plain_encoder(tiny_bert, corpus_fil
     results = json.loads((first / "results.json").read_text(encoding="utf-8"))
     assert results["loss_last"] < results["loss_first"]
     run.main(flags(corpus_file, second, "--model_name_or_path", str(first), *common, "--learning_rate", "0"))
-    before, after = (load_file(folder / run.DECODER_FILE) for folder in (first, second))
+    before, after = (load_file(folder / build.DECODER_FILE) for folder in (first, second))
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
@@ -87,18 +87,18 @@ def test_a_killed_run_resumes_bitwise(tiny_bert, corpus_file, tmp_path, monkeypa
             "--dataloader_num_workers", workers)  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run.main(flags(corpus_file, whole, *more))
-    build = run.build_trainer
+    build_trainer = build.build_trainer
 
     def build_and_stop(*parts):
-        trainer = build(*parts)
+        trainer = build_trainer(*parts)
         trainer.add_callback(StopAt(6))
         return trainer
 
-    monkeypatch.setattr(run, "build_trainer", build_and_stop)
+    monkeypatch.setattr(build, "build_trainer", build_and_stop)
     with pytest.raises(Stop):
         run.main(flags(corpus_file, killed, *more))
     assert (killed / "checkpoint-4").is_dir()
-    monkeypatch.setattr(run, "build_trainer", build)
+    monkeypatch.setattr(build, "build_trainer", build_trainer)
     run.main(flags(corpus_file, killed, *more))
     one, other = weights(whole), weights(killed)
     assert all(torch.equal(one[name], other[name]) for name in one)

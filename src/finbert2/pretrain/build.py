@@ -80,7 +80,7 @@ def build_model(options: PretrainingArguments, tokenizer: Any) -> tuple[Any, dic
     else:
         model = kind._from_config(config, attn_implementation=attention.NAME)
     if isinstance(model, RetroMAE):
-        prepare_decoder(model, options, tokenizer)
+        prepare_decoder(model, options)
     return model, dropout
 
 
@@ -132,11 +132,10 @@ def config_from_scratch(options: PretrainingArguments, tokenizer: Any) -> Any:
     )  # fmt: skip
 
 
-def prepare_decoder(model: Any, options: PretrainingArguments, tokenizer: Any) -> None:
+def prepare_decoder(model: Any, options: PretrainingArguments) -> None:
     """Give RetroMAE its decoder: the one saved beside the checkpoint, else the encoder's last layer."""
     from safetensors.torch import load_file
 
-    model.special_ids = tuple(tokenizer.all_special_ids)
     model.decoder_ratio = options.decoder_mask_ratio
     model.hide_whole_words = options.hide_whole_words
     model.bag_of_words_weight = options.bag_of_words_weight

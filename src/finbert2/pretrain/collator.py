@@ -43,6 +43,7 @@ class Collator:
             "origin": Origin(epoch, numbers, rows["lengths"], rows["sources"], rows["real"]),
         }
         kept = masked_places
+        among_kept = np.arange(len(kept))
         if self.decoder_targets:
             kept = np.union1d(masked_places, segments.firsts)
             batch["target_ids"] = torch.from_numpy(ids.ravel())
@@ -52,7 +53,9 @@ class Collator:
         else:
             batch["kept_places"] = torch.from_numpy(kept)
             batch["kept_segments"] = segments.restricted_to(kept)
-        batch["masked_places"] = torch.from_numpy(np.searchsorted(kept, masked_places))
+        if kept is not masked_places:
+            among_kept = np.searchsorted(kept, masked_places)
+        batch["masked_places"] = torch.from_numpy(among_kept)
         if self.decoder_targets:
             batch["decoder_batch"]["kept_firsts"] = torch.from_numpy(np.searchsorted(kept, segments.firsts))
         return batch
@@ -61,11 +64,11 @@ class Collator:
         """Return what RetroMAE's decoder wants.
 
         `decoder_places` (targets,) are the tokens it predicts and `target_segments` (targets,) the segments they are
-        in, `word_ids` (N,) number the words, `firsts` (segments,) are the [CLS] places, `draws` (segments,) seed the
+        in, `firsts` (segments,) are the [CLS] places, `draws` (segments,) seed the
         visible sets, `blocks` are `make_blocks`', `documents` the segments that are not padding.
         """
         ids, epoch, seed = rows["ids"], rows["epoch"], self.masker.seed
-        ordinary = ~np.isin(ids, self.masker.special_ids)
+        ordinary = ~self.masker.is_special(ids)
         if self.decoder_targets < 1:
             draws = counter_random(seed, epoch, rows["rows"][:, None], np.arange(ids.shape[1]), TARGETS)
             ordinary &= unit(draws) < self.decoder_targets
@@ -75,13 +78,12 @@ class Collator:
         arrays = {
             "decoder_places": places,
             "target_segments": segments.numbers()[places],
-            "word_ids": np.cumsum(rows["starts"].ravel()),
             "firsts": segments.firsts,
             "draws": draws.astype(np.int64),
             "documents": np.flatnonzero(rows["real"]),
         }
         return {name: torch.from_numpy(array) for name, array in arrays.items()} | {
-            "blocks": make_blocks(segments, places)
+            "blocks": make_blocks(segments, places, np.cumsum(rows["starts"].ravel()))
         }
 
 

@@ -57,7 +57,6 @@ class RetroMAE(BertForMaskedLM):
         self.decoder_ratio = 0.5
         self.hide_whole_words = False
         self.bag_of_words_weight = 0.0
-        self.special_ids: tuple[int, ...] = ()
         self.post_init()
 
     def start_decoder_from_encoder(self) -> None:
@@ -118,23 +117,14 @@ class RetroMAE(BertForMaskedLM):
         queries = self.bert.embeddings(inputs_embeds=sentence.unsqueeze(0), position_ids=position_ids[:, places])
         contexts = self.bert.embeddings(input_ids=target_ids.unsqueeze(0), position_ids=position_ids)
         contexts = contexts.to(queries.dtype).index_copy(1, firsts, sentences.unsqueeze(0).to(queries.dtype))
-        sets = self.visible_sets(target_ids, decoder_batch)
+        sets = self.visible_sets(decoder_batch)
         decoded = self.enhanced_decoder(queries, contexts, decoder_batch["blocks"], sets)
         return summed_loss(self.cls.predictions, decoded[0], target_ids[places], items)
 
-    def visible_sets(self, target_ids: torch.Tensor, decoder_batch: dict[str, Any]) -> list[torch.Tensor]:
+    def visible_sets(self, decoder_batch: dict[str, Any]) -> list[torch.Tensor]:
         """Return the visible sets of each block (n, queries, columns)."""
-        special = torch.isin(target_ids, torch.tensor(self.special_ids, device=target_ids.device))
         return [
-            visible.visible_set(
-                block,
-                decoder_batch["decoder_places"],
-                decoder_batch["word_ids"],
-                special,
-                decoder_batch["draws"],
-                self.decoder_ratio,
-                self.hide_whole_words,
-            )  # fmt: skip
+            visible.visible_set(block, decoder_batch["draws"], self.decoder_ratio, self.hide_whole_words)
             for block in decoder_batch["blocks"]
         ]
 
