@@ -3,9 +3,9 @@
 Ours: rows gathered from the memory-mapped corpus and masked; for RetroMAE also a visible set for every predicted token,
 here on the CPU, although training makes them on the device. Beside it what a Trainer user has in transformers today,
 `DataCollatorForLanguageModeling`, with and without `whole_word_mask`; it is fed ids and tokenises nothing either.
-With --original FILE another one can be put beside them: a Python file that defines `collate(texts) -> batch`, say by the
-original's own `mlmCollator` or FlagEmbedding's `RetroMAECollator` (both need transformers 4). CPU-seconds of one thread;
-documents of the corpus are joined to examples of 512 tokens. Writes benchmarks/results/collator.json.
+With --original FILE another one can be put beside them: a Python file that defines `collate(texts) -> batch`, say by
+the original's own `mlmCollator` or FlagEmbedding's `RetroMAECollator` (both need transformers 4). CPU-seconds of one
+thread; documents of the corpus are joined to examples of 512 tokens. Writes benchmarks/results/collator.json.
 """
 
 import argparse

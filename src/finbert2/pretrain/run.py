@@ -125,6 +125,7 @@ def export(model: Any, tokenizer: Any, output: Path, dropout: dict[str, float]) 
     from finbert2.pretrain.model import BertForMaskedLM
     from finbert2.pretrain.retromae import DECODER_PREFIX, RetroMAE
 
+    output.mkdir(parents=True, exist_ok=True)
     if isinstance(model, RetroMAE):
         decoder = {name: value.cpu().contiguous() for name, value in model.enhanced_decoder.state_dict().items()}
         save_file(decoder, output / build.DECODER_FILE)
