@@ -101,7 +101,7 @@ def test_sigterm_saves_and_stops_and_the_same_command_goes_on(tiny_bert, corpus_
 
 
 def test_a_full_disk_leaves_the_checkpoint_before_whole(tiny_bert, corpus_file, tmp_path, monkeypatch, capsys):
-    """A write that fails ends the run with what to do; the half checkpoint is gone and the run goes on from the other."""
+    """A write that fails ends the run with what to do; what was written is gone; the run goes on from the other."""
     output = tmp_path / "out"
     more = ("--model_name_or_path", tiny_bert, "--max_steps", "8", "--save_steps", "3")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from finbert2.pretrain.masking import IGNORED
 
@@ -40,19 +39,19 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         low_states, low_weight = states.to(dtype), weight.to(dtype)
         total = torch.zeros((), dtype=torch.float32, device=states.device)
-        wanted = any(ctx.needs_input_grad)
-        if wanted:
-            grads = torch.empty_like(low_states), torch.zeros_like(weight), torch.zeros_like(bias)
+        gradients = Gradients(low_states, low_weight) if any(ctx.needs_input_grad) else None
         rows = max(1, CHUNK_LOGITS // len(weight))
         with torch.autocast(device, enabled=False):
             for start in range(0, len(labels), rows):
                 part = slice(start, start + rows)
-                logits = (low_states[part] @ low_weight.T).float() + bias
-                total += cross_entropy(logits, labels[part], ignore_index=IGNORED, reduction="sum")
-                if wanted:
-                    add_gradients(grads, logits, low_states[part], low_weight, labels[part], part)
-        if wanted:
-            ctx.save_for_backward(*grads)
+                known = labels[part] != IGNORED
+                scores = torch.log_softmax((low_states[part] @ low_weight.T).float() + bias, dim=1)
+                picked = scores.gather(1, labels[part].clamp(min=0).unsqueeze(1))[:, 0]
+                total -= (picked * known).sum()
+                if gradients:
+                    gradients.add(scores, labels[part], known, part)
+        if gradients:
+            ctx.save_for_backward(gradients.of_states, gradients.of_weight, gradients.of_bias)
         return total
 
     @staticmethod
@@ -62,20 +61,21 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         return states * grad.to(states.dtype), weight * grad, bias * grad, None
 
 
-def add_gradients(
-    grads: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-    logits: torch.Tensor,
-    states: torch.Tensor,
-    weight: torch.Tensor,
-    labels: torch.Tensor,
-    part: slice,
-) -> None:
-    """Write a chunk's gradient for its states and add those for weight and bias; `logits` are overwritten."""
-    known = labels != IGNORED
-    errors = torch.softmax(logits, dim=1, out=logits)
-    errors[torch.arange(len(labels), device=labels.device), labels.clamp(min=0)] -= 1
-    errors *= known.unsqueeze(1)
-    grads[2].add_(errors.sum(0))
-    low = errors.to(states.dtype)
-    grads[0][part] = low @ weight
-    grads[1].add_(low.T @ states)
+class Gradients:
+    """The gradients of the summed loss, chunk by chunk."""
+
+    def __init__(self, states: torch.Tensor, weight: torch.Tensor) -> None:
+        self.states, self.weight = states, weight
+        self.of_states = torch.empty_like(states)
+        self.of_weight = self.of_bias = torch.zeros((), device=states.device)
+
+    def add(self, scores: torch.Tensor, labels: torch.Tensor, known: torch.Tensor, part: slice) -> None:
+        """Add a chunk's share; `scores` (chunk, words) are log-probabilities and are overwritten."""
+        errors = scores.exp_()  # softmax − one-hot is the gradient of the logits
+        errors[torch.arange(len(labels), device=labels.device), labels.clamp(min=0)] -= 1
+        low, counted = errors.to(self.states.dtype), known.to(self.states.dtype).unsqueeze(1)
+        self.of_states[part] = (low @ self.weight) * counted
+        of_weight, of_bias = (low.T @ (self.states[part] * counted)).float(), known.float() @ errors
+        # The first share is the sum: nothing as large as the vocabulary is filled with zeros.
+        self.of_weight = of_weight if self.of_weight.dim() == 0 else self.of_weight.add_(of_weight)
+        self.of_bias = of_bias if self.of_bias.dim() == 0 else self.of_bias.add_(of_bias)
