@@ -121,8 +121,8 @@ def command(*arguments: str, processes: int = 1) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a command: this checkout's library, one thread."""
-    return os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    """Return the environment of a command: this checkout's library; threads as here, they decide the last bits."""
+    return os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
 
 @pytest.mark.slow
