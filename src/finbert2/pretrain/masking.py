@@ -22,9 +22,12 @@ def counter_random(seed: int, epoch: int, rows: np.ndarray, places: np.ndarray, 
 
 def mix(x: np.ndarray) -> np.ndarray:
     """Return the 64-bit mixing function of SplitMix64, elementwise."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    x = x ^ (x >> np.uint64(30))  # a new array, which the rest works in
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
 
 
 def unit(draws: np.ndarray) -> np.ndarray:
@@ -87,9 +90,10 @@ class Masker:
         """
         words = np.cumsum(starts, axis=1)  # (rows, length), the word's number in its row
         spans = np.cumsum(self.join(starts, special, epoch, rows), axis=1) if self.span_words > 1 else words
-        draw = counter_random(self.seed, epoch, rows[:, None], spans, WORDS) >> np.uint64(16)
-        draw[special] = NEVER
-        keys = (draw << np.uint64(16)) | np.arange(starts.shape[1], dtype=np.uint64)  # spans in random order
+        keys = counter_random(self.seed, epoch, rows[:, None], spans, WORDS)
+        keys &= ~np.uint64(0xFFFF)
+        keys[special] = NEVER << np.uint64(16)
+        keys |= np.arange(starts.shape[1], dtype=np.uint64)  # spans in random order, then places
         slots = max(1, round(ratio * starts.shape[1]))
         keys = np.sort(np.partition(keys, slots, axis=1)[:, : slots + 1], axis=1)
         places = (keys & np.uint64(0xFFFF)).astype(np.int64)

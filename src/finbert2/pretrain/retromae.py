@@ -137,8 +137,9 @@ class RetroMAE(BertForMaskedLM):
         its n tokens, as the released code has it. `hidden` (tokens, width) has to be of all tokens.
         """
         total = hidden.new_zeros((), dtype=torch.float32)
+        firsts, lengths = segments.firsts.tolist(), segments.lengths.tolist()
         for document in documents:
-            first, length = int(segments.firsts[document]), int(segments.lengths[document])
+            first, length = firsts[document], lengths[document]
             inside = slice(first + 1, first + length - 1)
             best = self.cls(hidden[inside]).float().max(dim=0).values  # (vocabulary,)
             distinct = target_ids[inside].unique()

@@ -35,6 +35,7 @@ class PretrainingTrainer(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Return the loader over `PackedRows`, its order a pure function of (seed, epoch)."""
         rows: Any = self.train_dataset
+        self.meter.reset()
         loader = DataLoader(
             rows, batch_size=self.args.train_batch_size,
             sampler=EpochSampler(len(rows), self.args.seed, self.schedule(len(rows))),
