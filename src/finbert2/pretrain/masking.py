@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 IGNORED = -100
-WORDS, REPLACEMENT, RANDOM_ID, SPANS, VISIBLE, TARGETS = range(6)  # the purposes that random numbers are drawn for
+WORDS, REPLACEMENT, SPANS, VISIBLE, TARGETS = range(5)  # the purposes that random numbers are drawn for
 NEVER = np.uint64(2**48 - 1)  # the draw of what must not be chosen
 
 
@@ -16,8 +16,8 @@ def counter_random(seed: int, epoch: int, rows: np.ndarray, places: np.ndarray, 
     """
     step = np.uint64(0x9E3779B97F4A7C15)
     key = mix(np.array([seed, epoch, purpose], dtype=np.uint64).cumsum(dtype=np.uint64) * step)
-    start = mix(rows.astype(np.uint64) * step ^ key[0]) ^ key[1]
-    return mix(start + places.astype(np.uint64) * step ^ key[2])
+    start = mix(rows.astype(np.uint64, copy=False) * step ^ key[0]) ^ key[1]
+    return mix(start + places.astype(np.uint64, copy=False) * step ^ key[2])
 
 
 def mix(x: np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ class Masker:
         Spans of words are put in a random order and taken until the slots are full; a word that fits only in part is
         not taken.
         """
-        words = np.cumsum(starts, axis=1)  # (rows, length), the word's number in its row
+        words = np.cumsum(starts, axis=1, dtype=np.uint64)  # (rows, length), the word's number in its row
         spans = np.cumsum(self.join(starts, special, epoch, rows), axis=1) if self.span_words > 1 else words
         keys = counter_random(self.seed, epoch, rows[:, None], spans, WORDS)
         keys &= ~np.uint64(0xFFFF)
@@ -106,7 +106,8 @@ class Masker:
 
     def replace(self, originals: np.ndarray, places: np.ndarray, epoch: int, rows: np.ndarray) -> np.ndarray:
         """Return what masked tokens are replaced by (rows, predictions)."""
-        dice = unit(counter_random(self.seed, epoch, rows[:, None], places, REPLACEMENT))
-        random_ids = counter_random(self.seed, epoch, rows[:, None], places, RANDOM_ID) % np.uint64(self.vocabulary)
-        swapped = np.where(dice < self.mask_share + self.random_share, random_ids.astype(np.int64), originals)
+        draws = counter_random(self.seed, epoch, rows[:, None], places, REPLACEMENT)
+        dice = unit(draws)  # the upper bits decide what happens, the lower ones which token comes
+        random_ids = (draws % np.uint64(self.vocabulary)).astype(np.int64)
+        swapped = np.where(dice < self.mask_share + self.random_share, random_ids, originals)
         return np.where(dice < self.mask_share, self.mask_id, swapped)
