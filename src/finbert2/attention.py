@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
@@ -9,6 +10,56 @@ from transformers import AttentionInterface
 NAME = "packed"
 
 
+class Segments:
+    """The segments of a batch laid end to end: the windows of all its packed rows, padding included.
+
+    `lengths` (segments,) add up to the tokens. Where they end on the device is worked out once a batch, not once a
+    layer; an object and not a list, so that `torch.compile` does not compile anew for every batch.
+    """
+
+    def __init__(self, lengths: np.ndarray) -> None:
+        self.lengths = lengths
+        self.longest = int(lengths.max())
+        self.on_device: dict[torch.device, torch.Tensor] = {}
+
+    @classmethod
+    def of_ends(cls, ends: torch.Tensor) -> "Segments":
+        """Return the segments between `ends` (segments + 1,), the first of which is 0."""
+        made = cls(ends.diff().cpu().numpy())
+        made.on_device[ends.device] = ends
+        return made
+
+    @property
+    def firsts(self) -> np.ndarray:
+        """Place of each segment's first token (segments,)."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    def positions(self) -> np.ndarray:
+        """Return each token's place in its segment (tokens,)."""
+        return np.arange(int(self.lengths.sum())) - np.repeat(self.firsts, self.lengths)
+
+    def numbers(self) -> np.ndarray:
+        """Return the number of each token's segment (tokens,)."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    def restricted_to(self, places: np.ndarray) -> "Segments":
+        """Return how many of the sorted `places` each segment holds, as segments of their own."""
+        return Segments(np.bincount(self.numbers()[places], minlength=len(self.lengths)))
+
+    def ends(self, device: torch.device) -> torch.Tensor:
+        """Return [0, end of the first segment, …] (segments + 1,), int32, as the variable-length kernels want it."""
+        if device not in self.on_device:
+            ends = torch.from_numpy(np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int32))
+            self.on_device[device] = to_device(ends, device)
+        return self.on_device[device]
+
+
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return the tensor on the device without waiting for it."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+@torch.compiler.disable
 def packed_attention(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -18,39 +69,43 @@ def packed_attention(
     scaling: float,
     dropout: float = 0.0,
     *,
-    lengths: list[int] | None = None,
+    segments: Segments | None = None,
+    query_segments: Segments | None = None,
     cu_seq_lens_q: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return the attention output (1, tokens, heads, width) of segments laid end to end, none seeing another.
 
-    `query`, `key`, `value` are (1, heads, tokens, width). The segments are told by their `lengths`, which add up to
-    the tokens, or as sentence-transformers tells them, by the ends `cu_seq_lens_q` (segments + 1,) from 0. There is no
-    mask: what does not belong together is never multiplied. On CUDA this is PyTorch's variable-length flash kernel,
-    elsewhere one call a segment. That kernel has no dropout, so there is none anywhere (it would also keep a CPU off
-    its fast path).
+    `query`, `key`, `value` are (1, heads, tokens, width). There may be fewer queries than keys: `query_segments` then
+    says how many each segment has. sentence-transformers tells the segments by their ends instead, `cu_seq_lens_q`
+    (segments + 1,) from 0. There is no mask: what does not belong together is never multiplied. On CUDA this is
+    PyTorch's variable-length flash kernel, elsewhere one call a segment. That kernel has no dropout, so there is none
+    anywhere (it would also keep a CPU off its fast path).
     """
-    if lengths is None:
+    if segments is None:
         assert cu_seq_lens_q is not None, "packed attention needs the segments of the row"
-        lengths = cu_seq_lens_q.diff().tolist()
+        segments = Segments.of_ends(cu_seq_lens_q)
+    asking = query_segments or segments
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
-        return varlen(query, key, value, lengths, scaling), None
-    parts = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+        return varlen(query, key, value, asking, segments, scaling), None
+    queries = query.split(asking.lengths.tolist(), dim=2)
+    lengths = segments.lengths.tolist()
+    parts = zip(queries, key.split(lengths, dim=2), value.split(lengths, dim=2), strict=True)
     outputs = [scaled_dot_product_attention(q, k, v, scale=scaling) for q, k, v in parts]
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
 def varlen(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: list[int], scaling: float
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, asking: Segments, segments: Segments, scaling: float
 ) -> torch.Tensor:
     """Return the same by `torch.nn.attention.varlen` (bf16 or fp16, no dropout)."""
     from torch.nn.attention.varlen import varlen_attn
 
-    ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
-    ends = ends.pin_memory().to(query.device, non_blocking=True)
     q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # (tokens, heads, width)
-    longest = max(lengths)
-    out = varlen_attn(q, k, v, ends, ends, longest, longest, scale=scaling)
+    out = varlen_attn(
+        q, k, v, asking.ends(query.device), segments.ends(query.device), asking.longest, segments.longest,
+        scale=scaling,
+    )  # fmt: skip
     assert isinstance(out, torch.Tensor)
     return out.unsqueeze(0)
 

@@ -13,6 +13,14 @@ from finbert2 import plots, runtime
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# What the progress line shows of a log entry: its name, and how.
+SHOWN = (
+    ("loss", "loss ", ".4f", ""),
+    ("tokens_per_second", "", ",.0f", " tokens/s"),
+    ("mfu", "MFU ", ".1%", ""),
+    ("loader_wait", "waiting ", ".0%", ""),
+)
+
 
 class ProgressLine(TrainerCallback):
     """One progress bar with the latest loss beside it, instead of the bar and a line a log entry."""
@@ -34,9 +42,14 @@ class ProgressLine(TrainerCallback):
     def on_log(
         self, args: Any, state: TrainerState, control: TrainerControl, logs: dict[str, float] | None = None, **_: Any
     ) -> None:
-        """Show the loss."""
+        """Show the loss, and the speed where a stage measures it."""
         if self.bar is not None and logs and "loss" in logs:
-            self.bar.set_postfix_str(f"loss {float(logs['loss']):.4f}")
+            shown = [
+                f"{before}{format(float(logs[name]), form)}{after}"
+                for name, before, form, after in SHOWN
+                if name in logs
+            ]
+            self.bar.set_postfix_str(", ".join(shown))
 
     def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Close the bar."""

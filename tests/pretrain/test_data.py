@@ -8,7 +8,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from finbert2.errors import UserError
-from finbert2.pretrain.data import EpochSampler, PackedRows, load_windows, pack
+from finbert2.pretrain.data import chunked, load_windows, set_tokenizer, tokenize_all, tokenize_chunk
 from finbert2.pretrain.segment import word_boundaries, word_starts
 
 
@@ -39,15 +39,15 @@ def test_windows_hold_every_token_of_every_document(tokenizer_folder, corpus_fil
     windows = load_windows([str(corpus_file)], "text", tokenizer, 16, tmp_path / "cache", "train")
     texts = [json.loads(line)["text"] for line in corpus_file.read_text(encoding="utf-8").splitlines()]
     expected = [i for text in texts for i in tokenizer(text, add_special_tokens=False)["input_ids"]]
-    ends = np.cumsum(windows.lengths)
+    ends = windows.ends
     parts = [windows.ids[end - length : end] for end, length in zip(ends, windows.lengths, strict=True)]
     assert all(p[0] == tokenizer.cls_token_id and p[-1] == tokenizer.sep_token_id and len(p) <= 16 for p in parts)
     assert [int(i) for p in parts for i in p[1:-1]] == expected
     assert windows.tokens == len(expected)
     assert windows.characters == sum(map(len, texts))
-    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.bin")}
     load_windows([str(corpus_file)], "text", tokenizer, 16, tmp_path / "cache", "train")
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")} == written
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.bin")} == written
 
 
 def test_word_starts_agree_with_the_text(tokenizer_folder, corpus_file, tmp_path):
@@ -70,45 +70,6 @@ def test_a_corpus_without_text_is_refused(tokenizer_folder, tmp_path):
         load_windows([str(path)], "text", tokenizer, 16, tmp_path, "train")
 
 
-def test_packing_holds_each_window_once_and_rows_are_full():
-    """Best fit over real length distributions fills 99 % of the slots."""
-    lengths = np.clip(np.random.default_rng(0).lognormal(4.2, 0.8, 20_000).astype(int), 3, 512).astype(np.int32)
-    rows = pack(lengths, 512, seed=1)
-    assert sorted(window for row in rows for window in row) == list(range(len(lengths)))
-    sums = np.array([lengths[row].sum() for row in rows])
-    assert sums.max() <= 512
-    assert sums.sum() / (512 * len(rows)) >= 0.99
-
-
-def test_rows_pad_at_the_end_only(tokenizer_folder, corpus_file, tmp_path):
-    """A row's segments add up to its length, padding is a segment of its own."""
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
-    windows = load_windows([str(corpus_file)], "text", tokenizer, 48, tmp_path, "train")
-    rows = PackedRows(windows, 64, tokenizer.pad_token_id, seed=0)
-    seen = 0
-    for number in range(len(rows)):
-        item = rows[(0, number)]
-        assert sum(item["lengths"]) == 64
-        pads = int((item["ids"] == tokenizer.pad_token_id).sum())
-        assert pads == sum(item["lengths"][len(rows.rows[number]) :])
-        assert max(item["lengths"]) <= 48
-        seen += 64 - pads
-    assert seen == int(windows.lengths.sum())
-    assert rows.fill == pytest.approx(seen / (64 * len(rows)))
-
-
-def test_order_is_a_function_of_seed_and_epoch():
-    """The same epoch gives the same order, another one a different one, each row once."""
-    sampler = EpochSampler(50, seed=3)
-    first = list(sampler)
-    assert first == list(EpochSampler(50, seed=3))
-    sampler.set_epoch(1)
-    second = list(sampler)
-    assert {row for _, row in second} == set(range(50))
-    assert [row for _, row in first] != [row for _, row in second]
-    assert {epoch for epoch, _ in second} == {1}
-
-
 def test_cache_key_depends_on_content_not_place(tokenizer_folder, corpus_file, tmp_path):
     """A copied corpus meets the cache of the original."""
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
@@ -117,3 +78,53 @@ def test_cache_key_depends_on_content_not_place(tokenizer_folder, corpus_file, t
     copy.write_bytes(corpus_file.read_bytes())
     load_windows([str(copy)], "text", tokenizer, 32, tmp_path / "cache", "train")
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_tokenising_keeps_the_order_of_the_corpus(tokenizer_folder, corpus_file, monkeypatch):
+    """Chunks come back in their order whichever process is done first, and no more than a few are read ahead."""
+    from finbert2.pretrain import data
+
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    monkeypatch.setattr(data, "CHUNK", 2)
+    monkeypatch.setattr(data.os, "cpu_count", lambda: 2)
+    read: list[int] = []
+
+    def watched():
+        for number, chunk in enumerate(chunked([str(corpus_file)], "text", "source")):
+            read.append(number)
+            yield chunk
+
+    set_tokenizer(tokenizer, 16)
+    expected = [tokenize_chunk(chunk) for chunk in chunked([str(corpus_file)], "text", "source")]
+    found = []
+    for part in tokenize_all(watched(), tokenizer, 16, "train"):
+        found.append(part)
+        assert len(read) <= len(found) + 4 * 2 + 1
+    assert len(found) == len(expected) == 30
+    for one, other in zip(found, expected, strict=True):
+        assert one.ids.tolist() == other.ids.tolist()
+        assert one.starts.tolist() == other.starts.tolist()
+
+
+def test_sources_are_kept_by_window(tokenizer_folder, tmp_path):
+    """Each window knows where its text is from; a row that does not say has none."""
+    path = tmp_path / "mixed.jsonl"
+    rows = [{"text": "央行公告。" * 9, "source": "news"}, {"text": "年报。", "source": 7}, {"text": "无来源。"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    windows = load_windows([str(path)], "text", tokenizer, 32, tmp_path / "cache", "train")
+    assert windows.source_names == ["news", "7"]
+    assert windows.sources.tolist() == [0, 0, 1, -1]
+    assert windows.longest == 32
+
+
+def test_an_interrupted_tokenising_leaves_no_cache(tokenizer_folder, corpus_file, tmp_path):
+    """A folder gets its name when it is whole: what was cut off is done anew."""
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    first = load_windows([str(corpus_file)], "text", tokenizer, 32, tmp_path / "cache", "train")
+    unfinished = first.folder.with_name(f"{first.folder.name}.part")
+    first.folder.rename(unfinished)
+    (unfinished / "meta.json").unlink()
+    second = load_windows([str(corpus_file)], "text", tokenizer, 32, tmp_path / "cache", "train")
+    assert second.tokens == first.tokens
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [second.folder.name]

@@ -10,10 +10,15 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer
 
 from finbert2 import attention
-from finbert2.pretrain.data import PackedRows, load_windows
+from finbert2.attention import Segments
+from finbert2.pretrain.collator import Collator
+from finbert2.pretrain.data import load_windows
 from finbert2.pretrain.evaluate import load_model
-from finbert2.pretrain.masking import IGNORED, Collator, Masker
-from finbert2.pretrain.retromae import RetroMAE, segment_numbers, uniform, visible_sets
+from finbert2.pretrain.head import summed_loss
+from finbert2.pretrain.masking import IGNORED, Masker
+from finbert2.pretrain.packing import PackedRows, Place
+from finbert2.pretrain.retromae import RetroMAE
+from finbert2.pretrain.visible import make_blocks, uniform8, visible_set
 
 
 @pytest.fixture(scope="module")
@@ -23,36 +28,58 @@ def tokenizer(tokenizer_folder):
 
 
 @pytest.fixture
-def batch(tokenizer, corpus_file, tmp_path):
-    """Four packed rows of 96 tokens with everything RetroMAE wants."""
+def collate(tokenizer, corpus_file, tmp_path):
+    """Returns a function that makes a batch of four packed rows of 96 tokens with a `Collator` of the given options."""
     windows = load_windows([str(corpus_file)], "text", tokenizer, 48, tmp_path, "train")
     rows = PackedRows(windows, 96, tokenizer.pad_token_id, seed=0)
-    masker = Masker(tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), len(tokenizer), 0.2, 0)
-    return Collator(masker, for_retromae=True)([rows[(0, number)] for number in range(4)])
+    masker = Masker(tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), len(tokenizer), 0)
+
+    def make(numbers=range(4), **options):
+        batch = Collator(masker, **options)(rows.__getitems__([Place(0, number, 0.2) for number in numbers]))
+        batch.pop("origin")
+        return batch
+
+    return make
+
+
+@pytest.fixture
+def batch(collate):
+    """Four rows with everything RetroMAE wants."""
+    return collate(decoder_targets=1.0)
 
 
 def mlm(batch):
     """Return the part of the batch that masked language modelling takes."""
-    return {name: batch[name] for name in ("input_ids", "position_ids", "masked_places", "lengths", "labels")}
+    return {name: value for name, value in batch.items() if name not in ("target_ids", "decoder_batch")}
 
 
-def retromae(tiny_bert, tokenizer) -> RetroMAE:
+def masked_tokens(batch):
+    """Return the places of the masked tokens among all (predictions,)."""
+    return batch["kept_places"][batch["masked_places"]]
+
+
+def retromae(tiny_bert) -> RetroMAE:
     """Return a RetroMAE on the tiny BERT, without dropout."""
     options = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     model = RetroMAE.from_pretrained(tiny_bert, attn_implementation=attention.register(), **options)
-    model.special_ids = tuple(tokenizer.all_special_ids)
     model.start_decoder_from_encoder()
     return model
+
+
+def all_states(model, batch):
+    """Return the last hidden states of all tokens (tokens, width)."""
+    return model.encode(batch["input_ids"], batch["position_ids"], batch["segments"], None, None)
 
 
 def test_packed_rows_equal_separate_documents(tiny_bert, batch):
     """Each segment's hidden states are those of stock BERT on that document alone."""
     packed = load_model(tiny_bert).eval()
     stock = transformers.BertModel.from_pretrained(tiny_bert, add_pooling_layer=False).eval()
+    lengths = batch["segments"].lengths.tolist()
     with torch.no_grad():
-        hidden = packed.bert(batch["input_ids"], position_ids=batch["position_ids"], lengths=batch["lengths"])
-        parts = hidden.last_hidden_state[0].split(batch["lengths"])
-        for ids, part in zip(batch["input_ids"][0].split(batch["lengths"]), parts, strict=True):
+        for ids, part in zip(
+            batch["input_ids"][0].split(lengths), all_states(packed, batch).split(lengths), strict=True
+        ):
             assert torch.allclose(stock(ids.unsqueeze(0)).last_hidden_state[0], part, atol=2e-6)
 
 
@@ -62,83 +89,149 @@ def test_packed_attention_equals_a_block_mask(tiny_bert, batch):
     stock = transformers.BertModel.from_pretrained(
         tiny_bert, attn_implementation="sdpa", add_pooling_layer=False
     ).eval()
-    segments, _ = segment_numbers(batch["lengths"], torch.device("cpu"))
+    segments = torch.from_numpy(batch["segments"].numbers())
     mask = (segments.unsqueeze(0) == segments.unsqueeze(1))[None, None]
     with torch.no_grad():
-        ours = packed.bert(batch["input_ids"], position_ids=batch["position_ids"], lengths=batch["lengths"])
         theirs = stock(batch["input_ids"], position_ids=batch["position_ids"], attention_mask=mask)
-    assert torch.allclose(ours.last_hidden_state, theirs.last_hidden_state, atol=2e-6)
+        assert torch.allclose(all_states(packed, batch), theirs.last_hidden_state[0], atol=2e-6)
 
 
-def test_masked_only_loss_and_gradient_equal_the_full_ones(tiny_bert, batch):
-    """The head on all places and a mean over the masked ones give the same loss and gradients."""
+def test_what_is_hidden_in_one_document_changes_no_other(tiny_bert, batch):
+    """Neither another document nor padding is visible: changing its tokens moves nothing outside it."""
+    model = load_model(tiny_bert).eval()
+    segments = batch["segments"]
+    ids = batch["input_ids"].clone()
+    inside = torch.from_numpy(segments.numbers()) == 1
+    ids[0, inside] = 7
+    with torch.no_grad():
+        before, after = all_states(model, batch), all_states(model, batch | {"input_ids": ids})
+    assert torch.equal(before[~inside], after[~inside])
+    assert (before[inside] != after[inside]).any()
+
+
+def test_the_last_layer_on_some_tokens_equals_that_on_all(tiny_bert, batch):
+    """Kept tokens alone have the states that they have among all."""
+    model = load_model(tiny_bert).eval()
+    with torch.no_grad():
+        kept = model.encode(
+            batch["input_ids"], batch["position_ids"], batch["segments"], batch["kept_places"], batch["kept_segments"]
+        )
+        assert torch.allclose(kept, all_states(model, batch)[batch["kept_places"]], atol=2e-6)
+
+
+def test_masked_only_loss_and_gradient_equal_the_full_ones(tiny_bert, collate):
+    """Stock layers, the head on all places and a mean over the masked ones give the same loss and gradients."""
+    batch = collate()
     ours = load_model(tiny_bert).eval()
     theirs = load_model(tiny_bert).eval()
-    ours(**mlm(batch)).loss.backward()
-    hidden = theirs.bert(batch["input_ids"], position_ids=batch["position_ids"], lengths=batch["lengths"])
+    ours(**batch).loss.backward()
     labels = torch.full_like(batch["input_ids"], IGNORED)
     used = batch["labels"] != IGNORED
-    labels[0, batch["masked_places"][used]] = batch["labels"][used]
-    full = cross_entropy(theirs.cls(hidden.last_hidden_state).view(-1, theirs.config.vocab_size), labels.view(-1))
+    labels[0, masked_tokens(batch)[used]] = batch["labels"][used]
+    full = cross_entropy(theirs.cls(all_states(theirs, batch)), labels.view(-1))
     full.backward()
-    assert ours(**mlm(batch)).loss.item() == pytest.approx(full.item(), rel=1e-6)
+    assert ours(**batch).loss.item() == pytest.approx(full.item(), rel=1e-6)
     for (name, one), (_, other) in zip(ours.named_parameters(), theirs.named_parameters(), strict=True):
-        if other.grad is not None:
-            assert torch.allclose(one.grad, other.grad, atol=1e-6), name
+        assert torch.allclose(one.grad, other.grad, atol=1e-6), name
 
 
-def test_loss_is_a_sum_over_the_items_of_the_step(tiny_bert, batch):
+def test_chunks_of_the_head_change_nothing(tiny_bert, monkeypatch):
+    """Three predictions at a time give the loss and gradients of all at once, ignored labels or not."""
+    from finbert2.pretrain import head
+
+    torch.manual_seed(0)
+    states, labels = torch.randn(10, 32), torch.randint(5, 200, (10,))
+    labels[[2, 9]] = IGNORED
+    found = []
+    for chunk in (None, 3):
+        model = load_model(tiny_bert)
+        asked = states.clone().requires_grad_()
+        if chunk:
+            monkeypatch.setattr(head, "CHUNK_LOGITS", chunk * model.config.vocab_size)
+            loss = summed_loss(model.cls.predictions, asked, labels, None)
+        else:
+            loss = cross_entropy(model.cls(asked), labels)
+        (2 * loss).backward()
+        found.append((loss, asked.grad, *(p.grad for p in model.cls.parameters())))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_bf16_autocast_stays_near_fp32(tiny_bert, collate):
+    """Under autocast the head works in bf16 as torch's own layers do; the loss is that of fp32 to bf16's precision."""
+    batch = collate()
+    model = load_model(tiny_bert)
+    exact = model(**batch).loss
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = model(**batch).loss
+    rough.backward()
+    assert rough.item() == pytest.approx(exact.item(), rel=1e-2)
+    assert all(p.grad.dtype == torch.float32 for p in model.parameters() if p.grad is not None)
+
+
+def test_loss_is_a_sum_over_the_items_of_the_step(tiny_bert, collate):
     """Two halves divided by the whole's count add up to the whole's loss: accumulation changes nothing."""
     model = load_model(tiny_bert).eval()
-    whole = model(**mlm(batch)).loss.item()
-    count = int((batch["labels"] != IGNORED).sum())
-    cut = len(batch["labels"]) // 2
-    halves = [
-        model(
-            **mlm(batch) | {"masked_places": batch["masked_places"][part], "labels": batch["labels"][part]},
-            num_items_in_batch=count,
-        ).loss.item()
-        for part in (slice(None, cut), slice(cut, None))
-    ]
-    assert sum(halves) == pytest.approx(whole, rel=1e-6)
+    whole = collate()
+    count = int((whole["labels"] != IGNORED).sum())
+    halves = [model(**collate(part), num_items_in_batch=count).loss.item() for part in ((0, 1), (2, 3))]
+    assert sum(halves) == pytest.approx(model(**whole).loss.item(), rel=1e-6)
 
 
 def test_visible_sets_follow_equation_7():
     """Specials always, oneself never, other segments never, words whole, and the rest at 1 − ratio."""
-    segments = torch.tensor([[0] * 40 + [1] * 24]).expand(64, -1)
-    word_ids = torch.cumsum(torch.randint(0, 2, (64, 64), generator=torch.Generator().manual_seed(0)), 1)
-    ordinary = torch.ones(64, 64, dtype=torch.bool)
-    ordinary[:, [0, 39, 40, 63]] = False
-    draws = torch.from_numpy(np.random.default_rng(0).integers(0, 2**62, 64))
-    seen = visible_sets(segments, word_ids, ordinary, draws, 0.5)
-    same = segments.unsqueeze(2) == segments.unsqueeze(1)
-    assert not seen[~same].any()
-    assert seen[:, 1:40, 0].all()
-    assert seen[:, 1:39, 39].all()
-    diagonal = torch.diagonal(seen, dim1=1, dim2=2)
-    assert not diagonal[ordinary].any()
-    assert diagonal[~ordinary].all()
-    inner = seen[:, 1:39, 1:39][~torch.eye(38, dtype=torch.bool).expand(64, -1, -1)]
-    assert inner.float().mean().item() == pytest.approx(0.5, abs=0.01)
-    for row in (0, 7):
-        for word in word_ids[row, 1:39].unique():
-            columns = [j for j in range(1, 39) if word_ids[row, j] == word and j != 20]
-            assert len({bool(seen[row, 20, j]) for j in columns}) <= 1
-    assert not torch.equal(seen[:, 5], seen[:, 6])  # each row has a set of its own
+    segments = Segments(np.array([40, 24] * 64))
+    starts = torch.randint(0, 2, (64, 64), generator=torch.Generator().manual_seed(0))
+    starts[:, [0, 1, 39, 40, 41, 63]] = 1
+    words = torch.cumsum(starts.view(-1), 0)
+    special = torch.zeros(64, 64, dtype=torch.bool)
+    special[:, [0, 39, 40, 63]] = True
+    special = special.view(-1)
+    places = torch.nonzero(~special)[:, 0]
+    draws = torch.from_numpy(np.random.default_rng(0).integers(0, 2**62, 128))
+    (block,) = make_blocks(segments, places.numpy(), words.numpy())
+    assert sorted(block["segments"].tolist()) == list(range(128))
+    seen = visible_set(block, draws, 0.5)
+    queries = places[block["queries"]]
+    own_word, rates = 0, []
+    for n, segment in enumerate(block["segments"].tolist()):
+        first, length = int(segments.firsts[segment]), int(segments.lengths[segment])
+        assert block["columns"][n, :length].tolist() == list(range(first, first + length))
+        assert not seen[n, :, length:].any()
+        assert seen[n, :, 0].all()
+        asked = int(block["asked"][n].sum())
+        assert queries[n, :asked].tolist() == list(range(first + 1, first + length - 1))
+        assert seen[n, :asked, length - 1].all()
+        inner = seen[n, :asked, 1 : length - 1]
+        assert not torch.diagonal(inner).any()
+        rates.append(inner[~torch.eye(asked, dtype=torch.bool)].float().mean().item())
+        for word in words[first + 1 : first + length - 1].unique():
+            columns = [j for j in range(asked) if words[first + 1 + j] == word and j != 5]
+            assert len({bool(inner[5, j]) for j in columns}) <= 1
+            own_word += sum(bool(inner[j, k]) for j in columns for k in columns)
+    assert np.mean(rates) == pytest.approx(0.5, abs=0.01)
+    assert own_word  # the paper hides the token, not its word
+    assert not torch.equal(seen[0, 5], seen[0, 6])  # each row has a set of its own
+    whole = visible_set(block, draws, 0.5, whole_words=True)
+    same_word = words[queries].unsqueeze(2) == words[block["columns"]].unsqueeze(1)
+    assert torch.equal(queries, block["asking"] + torch.from_numpy(segments.firsts)[block["segments"], None])
+    assert not (whole & same_word & ~special[block["columns"]].unsqueeze(1)).any()
+    assert torch.equal(whole & ~same_word, seen & ~same_word)
 
 
-def test_uniform_is_uniform():
-    """Quarters of the range come up a quarter of the time."""
-    draws = torch.arange(16) * 7_777_777_777
-    values = uniform(draws, 64, torch.arange(64).expand(16, -1))
-    assert values.min() >= 0
-    assert values.max() < 1
-    assert torch.histc(values, 4, 0, 1).div(values.numel()).sub(0.25).abs().max() < 0.01
+def test_uniform8_is_uniform():
+    """Quarters of the range come up a quarter of the time, and rows are not alike."""
+    values = uniform8(torch.arange(16) * 7_777_777_777, torch.arange(64), 61)
+    assert values.shape == (16, 64, 61)
+    assert torch.histc(values.float(), 4, -(2**7), 2**7).div(values.numel()).sub(0.25).abs().max() < 0.01
+    bits = (values.double() >= 0).double() - 0.5
+    for one, other in ((bits[:, 1:], bits[:, :-1]), (bits[:, :, 1:], bits[:, :, :-1]), (bits[1:], bits[:-1])):
+        assert (one * other).mean().abs() < 0.25 * 4 / one.numel() ** 0.5  # neighbours do not know of one another
 
 
 def test_retromae_equals_the_paper_written_out(tiny_bert, tokenizer, batch):
     """The loss is that of a token-by-token transcription of §3.3 with the same visible sets."""
-    model = retromae(tiny_bert, tokenizer).eval()
+    model = retromae(tiny_bert).eval()
     with torch.no_grad():
         ours = model(**batch)
         assert ours.decoder_loss.item() == pytest.approx(decoder_loss_by_hand(model, batch, tokenizer), abs=2e-5)
@@ -147,62 +240,112 @@ def test_retromae_equals_the_paper_written_out(tiny_bert, tokenizer, batch):
         assert ours.loss.item() == pytest.approx(ours.encoder_loss.item() + ours.decoder_loss.item(), rel=1e-6)
 
 
+def seen_by(model: RetroMAE, batch) -> dict[int, list[int]]:
+    """Return for each predicted token, by its place, the places that it sees."""
+    decoder = batch["decoder_batch"]
+    found = {}
+    for block, seen in zip(decoder["blocks"], model.visible_sets(decoder), strict=True):
+        for n, asked in enumerate(block["asked"]):
+            for row in torch.nonzero(asked)[:, 0].tolist():
+                place = int(decoder["decoder_places"][block["queries"][n, row]])
+                found[place] = block["columns"][n][seen[n, row]].tolist()
+    return found
+
+
 def decoder_loss_by_hand(model: RetroMAE, batch, tokenizer) -> float:
     """Return −mean log p over all real tokens, one query row at a time: q_i, H2, Eq. 7, LN(W_o A + q), LN(FFN + u)."""
-    hidden = model.bert(batch["input_ids"], position_ids=batch["position_ids"], lengths=batch["lengths"])
-    hidden = hidden.last_hidden_state[0]
-    segments, firsts = segment_numbers(batch["lengths"], hidden.device)
-    rows, length = batch["target_ids"].shape
-    special = torch.isin(batch["target_ids"], torch.tensor(tokenizer.all_special_ids))
-    seen = visible_sets(segments.view(rows, length), batch["word_ids"], ~special, batch["draws"], 0.5).view(
-        rows, length, length
-    )
+    hidden = all_states(model, batch)
+    segments, sees = batch["segments"], seen_by(model, batch)
+    targets, positions = batch["target_ids"], batch["position_ids"][0]
+    special = torch.isin(targets, torch.tensor(tokenizer.all_special_ids))
+    assert sorted(sees) == torch.nonzero(~special)[:, 0].tolist()
     table, block = model.bert.embeddings, model.enhanced_decoder
     heads, width = model.config.num_attention_heads, model.config.hidden_size // model.config.num_attention_heads
-    attend, total, count = block.attention.self, 0.0, 0
-    for row in range(rows):
-        base = row * length
-        positions = batch["position_ids"][0, base : base + length]
-        context = table(input_ids=batch["target_ids"][row : row + 1], position_ids=positions[None])[0]
-        context[positions == 0] = hidden[base : base + length][positions == 0]
-        for i in range(length):
-            if special[row, i]:
-                continue
-            sentence = hidden[firsts[segments[base + i]]]
-            query = table(inputs_embeds=sentence[None, None], position_ids=positions[i][None, None])[0, 0]
-            columns = context[seen[row, i]]
-            q, k, v = attend.query(query), attend.key(columns), attend.value(columns)
-            parts = []
-            for head in range(heads):
-                part = slice(head * width, (head + 1) * width)
-                weights = torch.softmax(k[:, part] @ q[part] / math.sqrt(width), 0)
-                parts.append(weights @ v[:, part])
-            u = block.attention.output.LayerNorm(block.attention.output.dense(torch.cat(parts)) + query)
-            z = block.output.LayerNorm(block.output.dense(block.intermediate(u)) + u)
-            total -= torch.log_softmax(model.cls(z[None])[0], -1)[batch["target_ids"][row, i]].item()
-            count += 1
-    return total / count
+    attend, total = block.attention.self, 0.0
+    context = table(input_ids=targets[None], position_ids=positions[None])[0]
+    context[segments.firsts] = hidden[segments.firsts]
+    for i, columns in sees.items():
+        sentence = hidden[segments.firsts[segments.numbers()[i]]]
+        query = table(inputs_embeds=sentence[None, None], position_ids=positions[i][None, None])[0, 0]
+        q, k, v = attend.query(query), attend.key(context[columns]), attend.value(context[columns])
+        parts = []
+        for head in range(heads):
+            part = slice(head * width, (head + 1) * width)
+            weights = torch.softmax(k[:, part] @ q[part] / math.sqrt(width), 0)
+            parts.append(weights @ v[:, part])
+        u = block.attention.output.LayerNorm(block.attention.output.dense(torch.cat(parts)) + query)
+        z = block.output.LayerNorm(block.output.dense(block.intermediate(u)) + u)
+        total -= torch.log_softmax(model.cls(z[None])[0], -1)[targets[i]].item()
+    return total / len(sees)
 
 
 def test_a_token_has_no_gradient_to_its_own_prediction(tiny_bert, tokenizer, batch):
-    """The clean embedding of token i does not move the decoder's output at i; that of [CLS]'s text does."""
-    model = retromae(tiny_bert, tokenizer).eval()
-    rows, length = batch["target_ids"].shape
-    segments, _ = segment_numbers(batch["lengths"], torch.device("cpu"))
-    special = torch.isin(batch["target_ids"], torch.tensor(tokenizer.all_special_ids))
-    seen = visible_sets(segments.view(rows, length), batch["word_ids"], ~special, batch["draws"], 0.5)
-    queries = torch.randn(rows, length, 32)
-    contexts = torch.randn(rows, length, 32, requires_grad=True)
-    i = int(torch.nonzero(~special[0])[3])
-    decoded = model.enhanced_decoder(queries, contexts, seen)[0, i]
-    (decoded * torch.randn(32)).sum().backward()  # a plain sum of a LayerNorm's output never changes
-    moved = contexts.grad[0].abs().sum(-1) > 0
-    assert not moved[i]
-    assert torch.equal(moved, seen[0, i])
+    """The clean embedding of token i does not move the decoder's output at i; exactly those that i sees do."""
+    model = retromae(tiny_bert).eval()
+    decoder = batch["decoder_batch"]
+    places = decoder["decoder_places"]
+    contexts = torch.randn(1, len(batch["target_ids"]), 32, requires_grad=True)
+    sets = model.visible_sets(decoder)
+    decoded = model.enhanced_decoder(torch.randn(1, len(places), 32), contexts, decoder["blocks"], sets)
+    (decoded[0, 3] * torch.randn(32)).sum().backward()  # a plain sum of a LayerNorm's output never changes
+    moved = torch.nonzero(contexts.grad[0].abs().sum(-1))[:, 0].tolist()
+    assert moved == sorted(seen_by(model, batch)[int(places[3])])
+    assert int(places[3]) not in moved
+
+
+def test_gradients_flow_to_the_encoder_through_the_sentence(tiny_bert, tokenizer, batch):
+    """The decoder's loss alone moves the encoder's layers, embeddings and head."""
+    model = retromae(tiny_bert)
+    hidden = all_states(model, batch)
+    decoder = batch["decoder_batch"]
+    loss = model.decoder_loss(hidden[decoder["firsts"]], batch["target_ids"], batch["position_ids"], decoder, None)
+    loss.backward()
+    still = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum()]
+    assert still == []
+
+
+def test_fewer_decoder_targets_are_an_even_sample(collate):
+    """A share of 0.5 predicts about half of the tokens, others in another epoch's rows, and no special."""
+    all_places = collate(decoder_targets=1.0)["decoder_batch"]["decoder_places"]
+    half = collate(decoder_targets=0.5)["decoder_batch"]["decoder_places"]
+    assert set(half.tolist()) < set(all_places.tolist())
+    assert len(half) / len(all_places) == pytest.approx(0.5, abs=0.12)
+
+
+def test_bag_of_words_equals_its_formula(tiny_bert, tokenizer, collate):
+    """DupMAE's third objective, a document at a time, on logits of all its tokens."""
+    model = retromae(tiny_bert).eval()
+    model.bag_of_words_weight = 0.1
+    batch = collate(decoder_targets=1.0, whole_last_layer=True)
+    output = model(**batch)
+    logits, segments = model.cls(all_states(model, batch)), batch["segments"]
+    losses = []
+    for document in batch["decoder_batch"]["documents"].tolist():
+        inside = range(segments.firsts[document] + 1, segments.firsts[document] + segments.lengths[document] - 1)
+        mu = torch.stack([logits[i] for i in inside]).max(0).values
+        words = {int(batch["target_ids"][i]) for i in inside}
+        losses.append(-sum(torch.log_softmax(mu, 0)[v] / len(inside) for v in words))
+    expected = torch.stack(losses).mean()
+    assert output.bag_of_words_loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    total = output.encoder_loss + output.decoder_loss + 0.1 * output.bag_of_words_loss
+    assert output.loss.item() == pytest.approx(total.item(), rel=1e-6)
 
 
 def test_retromae_without_targets_is_mlm(tiny_bert, tokenizer, batch):
     """Evaluation feeds it like a masked language model."""
-    model = retromae(tiny_bert, tokenizer).eval()
+    model = retromae(tiny_bert).eval()
     with torch.no_grad():
         assert model(**mlm(batch)).loss.item() == pytest.approx(load_model(tiny_bert).eval()(**mlm(batch)).loss.item())
+
+
+@pytest.mark.slow
+def test_compiled_equals_eager(tiny_bert, collate):
+    """`--torch_compile` changes no loss, and a batch of other segments is not compiled anew."""
+    model = load_model(tiny_bert).eval()
+    compiled = torch.compile(model, backend="eager")
+    with torch.no_grad():
+        for numbers in ((0, 1), (2, 3), (1, 3)):
+            batch = collate(numbers)
+            assert compiled(**batch).loss.item() == pytest.approx(model(**batch).loss.item(), rel=1e-6)
+    frames = torch._dynamo.utils.counters["frames"]
+    assert frames["ok"] < 40

@@ -1,15 +1,23 @@
 """The commands: train, resume, export, evaluate, refuse."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForMaskedLM, TrainerCallback, pipeline
 
-from finbert2.pretrain import evaluate, run
+from finbert2 import training
+from finbert2.pretrain import build, evaluate, run
+from tests.surface import ROOT
 
 FLAGS = [
     "--max_seq_length", "48", "--row_length", "96", "--per_device_train_batch_size", "2", "--learning_rate", "5e-3",
@@ -59,7 +67,7 @@ def test_retromae_keeps_its_decoder_beside_a_plain_encoder(tiny_bert, corpus_fil
     results = json.loads((first / "results.json").read_text(encoding="utf-8"))
     assert results["loss_last"] < results["loss_first"]
     run.main(flags(corpus_file, second, "--model_name_or_path", str(first), *common, "--learning_rate", "0"))
-    before, after = (load_file(folder / run.DECODER_FILE) for folder in (first, second))
+    before, after = (load_file(folder / build.DECODER_FILE) for folder in (first, second))
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
@@ -80,37 +88,89 @@ class StopAt(TrainerCallback):
 
 
 @pytest.mark.parametrize("objective", ["mlm", "retromae"])
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
-def test_a_killed_run_resumes_bitwise(tiny_bert, corpus_file, tmp_path, monkeypatch, objective, workers):
-    """Killed in the middle of an epoch and started again, a run ends with the very weights of one left alone."""
+@pytest.mark.parametrize(("before", "after"), [("0", "0"), pytest.param("2", "0", marks=pytest.mark.slow)])
+def test_a_killed_run_resumes_bitwise(tiny_bert, corpus_file, tmp_path, monkeypatch, objective, before, after):
+    """Stopped in the middle of an epoch and started again, also with another number of loader workers, a run ends with
+    the very weights of one left alone; mask schedule and batch ramp go on where they were."""
     more = ("--objective", objective, "--model_name_or_path", tiny_bert, "--max_steps", "14", "--save_steps", "4",
-            "--dataloader_num_workers", workers)  # fmt: skip
+            "--batch_ramp_steps", "6", "--later_mask_ratios", "0.5:0.3", "--span_words", "1.5")  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run.main(flags(corpus_file, whole, *more))
-    build = run.build_trainer
+    workers = ("--dataloader_num_workers", before)
+    build_trainer = build.build_trainer
 
     def build_and_stop(*parts):
-        trainer = build(*parts)
+        trainer = build_trainer(*parts)
         trainer.add_callback(StopAt(6))
         return trainer
 
-    monkeypatch.setattr(run, "build_trainer", build_and_stop)
+    monkeypatch.setattr(build, "build_trainer", build_and_stop)
     with pytest.raises(Stop):
-        run.main(flags(corpus_file, killed, *more))
+        run.main(flags(corpus_file, killed, *more, *workers))
     assert (killed / "checkpoint-4").is_dir()
-    monkeypatch.setattr(run, "build_trainer", build)
+    monkeypatch.setattr(build, "build_trainer", build_trainer)
+    run.main(flags(corpus_file, killed, *more, "--dataloader_num_workers", after))
+    one, other = weights(whole), weights(killed)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def command(*arguments: str, processes: int = 1) -> list[str]:
+    """Return the command line of `pretrain run`, under torchrun for more than one process."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return [sys.executable, *(launcher if processes > 1 else []), "-m", "finbert2", "pretrain", "run", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a command: this checkout's library; threads as here, they decide the last bits."""
+    return os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing_but_time(tiny_bert, corpus_file, tmp_path):
+    """A process killed outright after a checkpoint goes on by the same command to the very same weights."""
+    more = ("--model_name_or_path", tiny_bert, "--max_steps", "80", "--save_steps", "5")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run.main(flags(corpus_file, whole, *more))
+    process = subprocess.Popen(command(*flags(corpus_file, killed, *more)), env=environment())
+    while training.last_checkpoint(killed) is None and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (killed / "results.json").exists()
     run.main(flags(corpus_file, killed, *more))
     one, other = weights(whole), weights(killed)
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_accumulation_changes_nothing(tiny_bert, corpus_file, tmp_path):
-    """Four rows at once and four times one row take the same step."""
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["mlm", "retromae"])
+def test_two_processes_equal_one(tiny_bert, corpus_file, tmp_path, objective):
+    """Two gloo processes of two rows each take the steps of one process of four."""
+    more = ("--objective", objective, "--model_name_or_path", tiny_bert, "--max_steps", "3")
+    if objective == "retromae":
+        more += ("--bag_of_words_weight", "0.1")
+    one, two = tmp_path / "one", tmp_path / "two"
+    run.main(flags(corpus_file, one, *more, "--per_device_train_batch_size", "4"))
+    arguments = flags(corpus_file, two, *more, "--ddp_backend", "gloo")
+    done = subprocess.run(
+        command(*arguments, processes=2), env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    losses = [json.loads((f / "results.json").read_text(encoding="utf-8"))["curve"]["loss"] for f in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    worst = max((weights(one)[name] - weights(two)[name]).abs().max().item() for name in weights(one))
+    assert worst < 1e-4
+
+
+@pytest.mark.parametrize("objective", ["mlm", "retromae"])
+def test_accumulation_changes_nothing(tiny_bert, corpus_file, tmp_path, objective):
+    """Eight rows at once and eight times one row take the same step."""
     results = []
-    for name, size, times in (("once", "4", "1"), ("often", "1", "4")):
+    for name, size, times in (("once", "8", "1"), ("often", "1", "8")):
         output = tmp_path / name
-        run.main(flags(corpus_file, output, "--model_name_or_path", tiny_bert, "--max_steps", "3",
-                       "--per_device_train_batch_size", size, "--gradient_accumulation_steps", times))  # fmt: skip
+        run.main(flags(corpus_file, output, "--model_name_or_path", tiny_bert, "--objective", objective,
+                       "--max_steps", "3", "--per_device_train_batch_size", size,
+                       "--gradient_accumulation_steps", times))  # fmt: skip
         results.append((weights(output), json.loads((output / "results.json").read_text(encoding="utf-8"))))
     for one, other in zip(results[0][1]["curve"]["loss"], results[1][1]["curve"]["loss"], strict=True):
         assert one == pytest.approx(other, rel=1e-4)
@@ -168,6 +228,87 @@ def test_a_tokenizer_of_another_model_is_refused(tiny_bert, corpus_file, tmp_pat
         f"the tokenizer has {len(tokenizer)} tokens, the model {tiny_bert} has embeddings for"
         in capsys.readouterr().err
     )
+
+
+def refused(arguments: list[str], capsys) -> str:
+    """Return the message that a run is refused with."""
+    with pytest.raises(SystemExit) as stopped:
+        run.main(arguments)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_a_tokenizer_with_other_ids_is_refused(tiny_bert, corpus_file, tmp_path, capsys):
+    """As many tokens, but in other places: the first that moved is named."""
+    from finbert2.tokenizer.base import train_base
+
+    train_base(["甲乙丙丁戊己庚辛" * 3], 200).save_pretrained(tmp_path / "other")
+    message = refused(flags(corpus_file, tmp_path / "out", "--model_name_or_path", tiny_bert, "--tokenizer_name",
+                            str(tmp_path / "other")), capsys)  # fmt: skip
+    assert f"{tiny_bert} has its embedding at " in message
+    assert "they do not belong together; use the checkpoint's own tokenizer" in message
+
+
+def test_windows_longer_than_the_positions_are_refused(tiny_bert, corpus_file, tmp_path, capsys):
+    """The message names both lengths."""
+    message = refused(flags(corpus_file, tmp_path / "out", "--model_name_or_path", tiny_bert, "--max_seq_length",
+                            "256"), capsys)  # fmt: skip
+    assert f"--max_seq_length 256 is more than the 128 positions of {tiny_bert}" in message
+
+
+def test_a_checkpoint_that_is_no_bert_is_refused(tiny_bert, corpus_file, tmp_path, capsys):
+    """The kind that was found is named."""
+    folder = tmp_path / "roberta"
+    shutil.copytree(tiny_bert, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "roberta"}), encoding="utf-8")
+    message = refused(flags(corpus_file, tmp_path / "out", "--model_name_or_path", str(folder)), capsys)
+    assert f"{folder} is a 'roberta' model: a BERT checkpoint was expected" in message
+
+
+def test_weights_of_other_dimensions_are_refused(tiny_bert, corpus_file, tmp_path, capsys):
+    """config.json and weights that do not fit, and the decoder of another model."""
+    folder = tmp_path / "wide"
+    shutil.copytree(tiny_bert, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 96}), encoding="utf-8")
+    message = refused(flags(corpus_file, tmp_path / "out", "--model_name_or_path", str(folder)), capsys)
+    assert f"the weights of {folder} do not fit its config.json" in message
+    folder = tmp_path / "strange_decoder"
+    shutil.copytree(tiny_bert, folder)
+    save_file({"attention.self.query.weight": torch.zeros(3, 3)}, folder / build.DECODER_FILE)
+    message = refused(flags(corpus_file, tmp_path / "out2", "--model_name_or_path", str(folder), "--objective",
+                            "retromae"), capsys)  # fmt: skip
+    assert f"{folder / build.DECODER_FILE} is the decoder of another model (" in message
+
+
+def test_new_rows_without_added_words_are_refused(tiny_bert, corpus_file, tmp_path, capsys):
+    """A tokenizer of characters alone has no new rows."""
+    from finbert2.tokenizer.base import train_base
+
+    train_base(["甲乙丙丁戊己庚辛" * 3], 200).save_pretrained(tmp_path / "plain")
+    message = refused(flags(corpus_file, tmp_path / "out", "--tokenizer_name", str(tmp_path / "plain"), "--hidden_size",
+                            "32", "--num_hidden_layers", "1", "--num_attention_heads", "2", "--intermediate_size", "64",
+                            "--new_rows_steps", "5"), capsys)  # fmt: skip
+    assert "--new_rows_steps trains the embeddings of added words first; this tokenizer has none" in message
+
+
+def test_wsd_and_evaluation_on_the_way(tiny_bert, corpus_file, tmp_path):
+    """HuggingFace's flags work as they are: warmup-stable-decay by 1 − sqrt, held-out loss every few steps."""
+    output = tmp_path / "out"
+    run.main(flags(corpus_file, output, "--model_name_or_path", tiny_bert, "--max_steps", "8", "--valid_data",
+                   str(corpus_file), "--lr_scheduler_type", "warmup_stable_decay", "--lr_scheduler_kwargs",
+                   '{"num_decay_steps": 4, "decay_type": "1-sqrt"}', "--eval_strategy", "steps", "--eval_steps", "4",
+                   "--peak_tflops", "0.1", "--save_steps", "8"))  # fmt: skip
+    history = json.loads((output / "checkpoint-8" / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    rates = [entry["learning_rate"] for entry in history if "loss" in entry]
+    assert rates[1:4] == [5e-3] * 3
+    assert rates[5] == pytest.approx(5e-3 * (1 - (1 / 4) ** 0.5))
+    assert [entry["step"] for entry in history if "eval_loss_per_char" in entry] == [4, 8]
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    assert 0 < results["mfu"] < 1
+    assert 0 <= results["loader_wait"] < 1
+    assert "held-out" in (output / "loss.svg").read_text(encoding="utf-8")
 
 
 def test_the_folder_of_another_run_is_refused(tiny_bert, corpus_file, tmp_path, capsys):

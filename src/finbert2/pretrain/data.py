@@ -1,18 +1,20 @@
-"""Documents → token ids with word starts → windows → packed rows, tokenised once and memory-mapped."""
+"""Documents → token ids with word starts → windows, tokenised once and memory-mapped."""
 
 import hashlib
+import itertools
 import json
+import multiprocessing
 import os
-from bisect import bisect_left, insort
+import shutil
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from finbert2 import files
@@ -20,46 +22,63 @@ from finbert2.errors import UserError
 from finbert2.pretrain.segment import word_starts
 
 CHUNK = 512  # documents a worker tokenises at a time
-FORMAT = 1  # of the cached files; counted up when their meaning changes
+FORMAT = 2  # of the cached files; counted up when their meaning changes
+NO_SOURCE = -1
 
 
 @dataclass(frozen=True)
 class Windows:
     """A tokenised corpus: all windows one after the other, each [CLS] … [SEP] and no longer than a sequence.
 
-    `ids` (tokens,), `starts` (tokens,) True where a word begins and at specials, `lengths` (windows,),
-    `characters` the number of characters of the texts.
+    `ids` (tokens,), `starts` (tokens,) True where a word begins and at specials, `ends` (windows,) the place after
+    each window, `sources` (windows,) the number of its name in `source_names` or -1, `characters` of all texts,
+    `longest` window. The arrays are memory-mapped files in `folder`.
     """
 
     ids: np.ndarray
     starts: np.ndarray
-    lengths: np.ndarray
+    ends: np.ndarray
+    sources: np.ndarray
+    source_names: list[str]
     characters: int
+    longest: int
+    folder: Path
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each window (windows,), specials counted."""
+        return np.diff(self.ends, prepend=0).astype(np.int32)
 
     @property
     def tokens(self) -> int:
         """Tokens without the two specials of each window."""
-        return int(self.lengths.sum()) - 2 * len(self.lengths)
+        return int(self.ends[-1]) - 2 * len(self.ends)
 
 
-def load_windows(paths: Sequence[str], field: str, tokenizer: Any, max_length: int, cache: Path, name: str) -> Windows:
+def load_windows(
+    paths: Sequence[str], field: str, tokenizer: Any, max_length: int, cache: Path, name: str, source: str = "source"
+) -> Windows:
     """Return the tokenised corpus, from the cache if the same files met the same tokenizer before.
 
-    Raises `UserError` if there is no text in it.
+    `field` holds the text of a row, `source` where it is from, if the row says so. Raises `UserError` if there is no
+    text in it.
     """
-    folder = cache / f"{name}-{cache_key(paths, field, tokenizer, max_length)}"
+    folder = cache / f"{name}-{cache_key(paths, field, source, tokenizer, max_length)}"
     if not (folder / "meta.json").exists():
-        write_windows(paths, field, tokenizer, max_length, folder, name)
+        write_windows(paths, field, source, tokenizer, max_length, folder, name)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    ids, starts, lengths = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("ids", "starts", "lengths"))
-    return Windows(ids, starts, lengths, meta["characters"])
+    ids, starts, ends, sources = (
+        np.memmap(folder / f"{part}.bin", dtype=meta["dtypes"][part], mode="r")
+        for part in ("ids", "starts", "ends", "sources")
+    )
+    return Windows(ids, starts, ends, sources, meta["source_names"], meta["characters"], meta["longest"], folder)
 
 
-def cache_key(paths: Sequence[str], field: str, tokenizer: Any, max_length: int) -> str:
+def cache_key(paths: Sequence[str], field: str, source: str, tokenizer: Any, max_length: int) -> str:
     """Return a short hash of the content that is tokenised and of what tokenises it."""
     contents = sorted(entry["sha256"] for entry in files.fingerprint(corpus_files(paths)).values())
     rules = tokenizer.backend_tokenizer.to_str()
-    return hashlib.sha256(json.dumps([FORMAT, contents, field, max_length, rules]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([FORMAT, contents, field, source, max_length, rules]).encode()).hexdigest()[:16]
 
 
 def corpus_files(paths: Sequence[str]) -> list[Path]:
@@ -67,40 +86,69 @@ def corpus_files(paths: Sequence[str]) -> list[Path]:
     return files.expand(paths, (*files.TEXT_SUFFIXES, ".arrow"))
 
 
-def write_windows(paths: Sequence[str], field: str, tokenizer: Any, max_length: int, folder: Path, name: str) -> None:
-    """Tokenise the corpus on all cores and write its arrays into `folder`, `meta.json` last."""
-    ids, starts, lengths, characters = [], [], [], 0
-    for part in tokenize_all(paths, field, tokenizer, max_length, name):
-        ids.append(part[0])
-        starts.append(part[1])
-        lengths.append(part[2])
-        characters += part[3]
-    if not lengths or not sum(map(len, lengths)):
+def write_windows(
+    paths: Sequence[str], field: str, source: str, tokenizer: Any, max_length: int, folder: Path, name: str
+) -> None:
+    """Tokenise the corpus on all cores and stream its arrays into `folder`, which gets its name when it is whole.
+
+    Memory is bounded by a few chunks a core, whatever the size of the corpus.
+    """
+    unfinished = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    names: dict[str, int] = {}
+    end = characters = longest = 0
+    with open_all(unfinished, ("ids", "starts", "ends", "sources")) as outputs:
+        for part in tokenize_all(chunked(paths, field, source), tokenizer, max_length, name):
+            numbers = [NO_SOURCE if s is None else names.setdefault(s, len(names)) for s in part.sources]
+            arrays: tuple[np.ndarray, ...] = (
+                part.ids,
+                part.starts,
+                end + np.cumsum(part.lengths, dtype=np.int64),
+                np.array(numbers, dtype=np.int32),
+            )
+            for output, array in zip(outputs, arrays, strict=True):
+                array.tofile(output)
+            end += len(part.ids)
+            characters += part.characters
+            longest = max(longest, int(part.lengths.max(initial=0)))
+    if not end:
+        shutil.rmtree(unfinished)
         raise UserError(f"{', '.join(paths)}: no document with text in '{field}' was found to train on")
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "ids.npy", np.concatenate(ids))
-    np.save(folder / "starts.npy", np.concatenate(starts))
-    np.save(folder / "lengths.npy", np.concatenate(lengths))
-    files.write_json(folder / "meta.json", {"characters": characters})
+    dtypes = {"ids": id_type(tokenizer).__name__, "starts": "bool", "ends": "int64", "sources": "int32"}
+    meta = {"dtypes": dtypes, "source_names": list(names), "characters": characters, "longest": longest}
+    files.write_json(unfinished / "meta.json", meta)
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
 
 
-Part = tuple[np.ndarray, np.ndarray, np.ndarray, int]
+@contextmanager
+def open_all(folder: Path, names: Sequence[str]) -> Iterator[list[Any]]:
+    """Open `<name>.bin` of each name for writing."""
+    with ExitStack() as stack:
+        yield [stack.enter_context((folder / f"{name}.bin").open("wb")) for name in names]
 
 
-def tokenize_all(paths: Sequence[str], field: str, tokenizer: Any, max_length: int, name: str) -> Iterator[Part]:
-    """Yield (ids, word starts, window lengths, characters) for each chunk of documents, in their order."""
-    chunks = list(chunked(paths, field))
-    workers = min(len(chunks), os.cpu_count() or 1)
-    with ProcessPoolExecutor(max(1, workers)) as pool:
-        parts = pool.map(tokenize_chunk, chunks, [tokenizer] * len(chunks), [max_length] * len(chunks))
-        yield from tqdm(parts, total=len(chunks), desc=f"tokenise {name}", unit="chunk")
+@dataclass(frozen=True)
+class Part:
+    """The windows of a chunk of documents: `Windows`' arrays with lengths instead of ends, sources by name."""
+
+    ids: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    sources: list[str | None]
+    characters: int
 
 
-def chunked(paths: Sequence[str], field: str) -> Iterator[list[str]]:
-    """Yield lists of up to `CHUNK` texts."""
-    chunk: list[str] = []
+Document = tuple[str, str | None]  # text, where it is from
+
+
+def chunked(paths: Sequence[str], field: str, source: str) -> Iterator[list[Document]]:
+    """Yield lists of up to `CHUNK` documents."""
+    chunk: list[Document] = []
     for row in files.read_documents(paths, field):
-        chunk.append(row.values[field])
+        origin = row.values.get(source)
+        chunk.append((row.values[field], None if origin is None else str(origin)))
         if len(chunk) == CHUNK:
             yield chunk
             chunk = []
@@ -108,105 +156,71 @@ def chunked(paths: Sequence[str], field: str) -> Iterator[list[str]]:
         yield chunk
 
 
-def tokenize_chunk(texts: list[str], tokenizer: Any, max_length: int) -> Part:
+def tokenize_all(chunks: Iterator[list[Document]], tokenizer: Any, max_length: int, name: str) -> Iterator[Part]:
+    """Yield the `Part` of each chunk in the chunks' order, made on all cores; no more than a few chunks are held.
+
+    A single chunk is not worth the processes.
+    """
+    first = list(itertools.islice(chunks, 2))
+    if len(first) < 2:
+        set_tokenizer(tokenizer, max_length)
+        yield from map(tokenize_chunk, first)
+        return
+    workers = os.cpu_count() or 1
+    waiting: deque[tuple[int, Future[Part]]] = deque()
+    with (
+        ProcessPoolExecutor(workers, initializer=set_tokenizer, initargs=(tokenizer, max_length)) as pool,
+        tqdm(desc=f"tokenise {name}", unit="document") as bar,
+    ):
+        for chunk in itertools.chain(first, chunks):
+            waiting.append((len(chunk), pool.submit(tokenize_chunk, chunk)))
+            if len(waiting) > 4 * workers:
+                yield finished(waiting, bar)
+        while waiting:
+            yield finished(waiting, bar)
+
+
+def finished(waiting: "deque[tuple[int, Future[Part]]]", bar: Any) -> Part:
+    """Return the oldest chunk's part, waiting for it."""
+    documents, future = waiting.popleft()
+    part = future.result()
+    bar.update(documents)
+    return part
+
+
+WORKER: dict[str, Any] = {}  # of a tokenising process: what all of its chunks share
+
+
+def set_tokenizer(tokenizer: Any, max_length: int) -> None:
+    """Prepare a tokenising process: the tokenizer is sent once, not with every chunk."""
+    if multiprocessing.parent_process():
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
+    WORKER.update(tokenizer=tokenizer, max_length=max_length)
+
+
+def tokenize_chunk(documents: list[Document]) -> Part:
     """Return the windows of some documents as one `Part`."""
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
+    tokenizer, step = WORKER["tokenizer"], WORKER["max_length"] - 2
+    texts = [text for text, _ in documents]
     encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    dtype = np.uint16 if len(tokenizer) <= 2**16 else np.uint32
-    ids, starts, lengths = [], [], []
-    for text, tokens, offsets in zip(texts, encoded["input_ids"], encoded["offset_mapping"], strict=True):
-        begins = word_starts(text, offsets)
-        for place in range(0, len(tokens), max_length - 2):
-            window = tokens[place : place + max_length - 2]
+    ids: list[int] = []
+    starts: list[bool] = []
+    lengths, sources = [], []
+    for (text, source), tokens, offsets in zip(documents, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        begins = word_starts(text, offsets).tolist()
+        for place in range(0, len(tokens), step):
+            window = tokens[place : place + step]
             ids += [tokenizer.cls_token_id, *window, tokenizer.sep_token_id]
+            # A window that begins inside a word begins one of its own.
             starts += [True, True, *begins[place + 1 : place + len(window)], True]
             lengths.append(len(window) + 2)
-    return np.array(ids, dtype), np.array(starts, bool), np.array(lengths, np.int32), sum(map(len, texts))
+            sources.append(source)
+    return Part(
+        np.array(ids, dtype=id_type(tokenizer)), np.array(starts, dtype=bool), np.array(lengths, dtype=np.int32),
+        sources, sum(map(len, texts)),
+    )  # fmt: skip
 
 
-def pack(lengths: np.ndarray, row_length: int, seed: int, chunk: int = 10_000) -> list[list[int]]:
-    """Return rows of window numbers whose lengths add up to `row_length` or just below.
-
-    Best-fit decreasing within random chunks: packed as fully as over the whole corpus (99 % and more for chunks of
-    this size), while rows still mix documents from anywhere.
-    """
-    order = np.random.default_rng(seed).permutation(len(lengths))
-    rows: list[list[int]] = []
-    for start in range(0, len(order), chunk):
-        part = order[start : start + chunk]
-        rows += best_fit(part[np.argsort(-lengths[part], kind="stable")], lengths, row_length)
-    return rows
-
-
-def best_fit(order: np.ndarray, lengths: np.ndarray, row_length: int) -> list[list[int]]:
-    """Return rows filled in the given order, each window into the fullest row that still holds it."""
-    rows: list[list[int]] = []
-    open_rows: list[tuple[int, int]] = []  # (space left, row), sorted
-    for window in order.tolist():
-        length = int(lengths[window])
-        place = bisect_left(open_rows, (length, -1))
-        if place < len(open_rows):
-            space, row = open_rows.pop(place)
-            rows[row].append(window)
-        else:
-            space, row = row_length, len(rows)
-            rows.append([window])
-        if space > length:
-            insort(open_rows, (space - length, row))
-    return rows
-
-
-class PackedRows(Dataset):
-    """Rows of `row_length` tokens; an item is asked for by (epoch, row), since masks differ by epoch."""
-
-    def __init__(self, windows: Windows, row_length: int, pad_id: int, seed: int) -> None:
-        self.windows, self.row_length, self.pad_id = windows, row_length, pad_id
-        self.rows = pack(np.asarray(windows.lengths), row_length, seed)
-        self.ends = np.cumsum(windows.lengths, dtype=np.int64)
-        self.longest = int(windows.lengths.max())
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def fill(self) -> float:
-        """Share of the slots of all rows that hold a token of a document."""
-        return float(self.windows.lengths.sum()) / (len(self.rows) * self.row_length)
-
-    def __getitem__(self, place: tuple[int, int]) -> dict[str, Any]:
-        """Return ids and word starts (row_length,), the lengths of the row's segments, epoch and row.
-
-        Padding at the row's end is segments of its own, no longer than the longest window: positions have to exist.
-        """
-        epoch, row = place
-        ids = np.full(self.row_length, self.pad_id, dtype=np.int64)
-        starts = np.ones(self.row_length, dtype=bool)
-        lengths, filled = [], 0
-        for window in self.rows[row]:
-            end, length = int(self.ends[window]), int(self.windows.lengths[window])
-            ids[filled : filled + length] = self.windows.ids[end - length : end]
-            starts[filled : filled + length] = self.windows.starts[end - length : end]
-            lengths.append(length)
-            filled += length
-        while filled < self.row_length:
-            lengths.append(min(self.longest, self.row_length - filled))
-            filled += lengths[-1]
-        return {"ids": ids, "starts": starts, "lengths": lengths, "epoch": epoch, "row": row}
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, row) in an order that is a pure function of (seed, epoch)."""
-
-    def __init__(self, rows: int, seed: int) -> None:
-        self.rows, self.seed, self.epoch = rows, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; the Trainer does so, also when it resumes in the middle of one."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch))
-        return ((self.epoch, row) for row in order.tolist())
+def id_type(tokenizer: Any) -> type[np.unsignedinteger]:
+    """Return the smallest type that holds every id."""
+    return np.uint16 if len(tokenizer) <= 2**16 else np.uint32

@@ -1,23 +1,44 @@
 """HuggingFace's Trainer over packed rows."""
 
+from collections import deque
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
-from finbert2.pretrain.data import EpochSampler
-from finbert2.pretrain.masking import IGNORED
+from finbert2.pretrain.callbacks import LossWatch, StopOnSignal
+from finbert2.pretrain.collator import Origin
+from finbert2.pretrain.evaluate import evaluate
+from finbert2.pretrain.meters import Meter
+from finbert2.pretrain.packing import EpochSampler, PackedRows, Schedule
+
+PARTS = ("encoder_loss", "decoder_loss", "bag_of_words_loss")
 
 
 class PretrainingTrainer(Trainer):
-    """Draws rows by (epoch, row) and counts RetroMAE's two kinds of predictions apart."""
+    """Draws rows by `Place`, counts RetroMAE's kinds of predictions apart, measures speed, watches the loss."""
+
+    def __init__(
+        self, *, ratios: tuple[tuple[float, float], ...], ramp: int = 0, peak: float | None = None, **kwargs: Any
+    ) -> None:
+        """Take the mask ratios by share of the run, the steps of the batch ramp and the device's peak in FLOP/s."""
+        super().__init__(**kwargs)
+        self.ratios, self.ramp, self.peak = ratios, ramp, peak
+        self.meter = Meter()
+        self.origins: deque[Origin] = deque()
+        self.part_sums = dict.fromkeys(PARTS, 0.0)
+        self.watch, self.stop = LossWatch(self.args.output_dir or ""), StopOnSignal()
+        self.add_callback(self.watch)
+        self.add_callback(self.stop)
 
     def get_train_dataloader(self) -> DataLoader:
         """Return the loader over `PackedRows`, its order a pure function of (seed, epoch)."""
         rows: Any = self.train_dataset
+        self.meter.reset()
         loader = DataLoader(
-            rows, batch_size=self.args.train_batch_size, sampler=EpochSampler(len(rows), self.args.seed),
+            rows, batch_size=self.args.train_batch_size,
+            sampler=EpochSampler(len(rows), self.args.seed, self.schedule(len(rows))),
             collate_fn=self.data_collator, num_workers=self.args.dataloader_num_workers,
             # Shapes never change, and a corpus smaller than one batch still makes one.
             drop_last=len(rows) >= self.args.train_batch_size * self.args.world_size,
@@ -25,17 +46,75 @@ class PretrainingTrainer(Trainer):
         )  # fmt: skip
         return self.accelerator.prepare(loader)
 
+    def schedule(self, rows: int) -> Schedule:
+        """Return what changes over the run that the arguments plan on a corpus of `rows` rows."""
+        batches = self.args.world_size * self.args.gradient_accumulation_steps
+        planned = int(self.args.num_train_epochs * rows)
+        if self.args.max_steps > 0:
+            planned = self.args.max_steps * batches * self.args.train_batch_size
+        return Schedule(self.ratios, planned, self.args.train_batch_size, batches, self.ramp)
+
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """Return the step's micro-batches and the number of MLM predictions in them on all ranks.
 
-        RetroMAE's batches also get `num_decoder_items`: its decoder predicts every token, not only the masked ones.
+        RetroMAE's batches also get `num_decoder_items`, since its decoder predicts every token and not only the masked
+        ones, and `num_documents`.
         """
-        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
-        if batches and "target_ids" in batches[0]:
-            model: Any = self.accelerator.unwrap_model(self.model)
-            count = sum((model.decoder_targets(batch["target_ids"]) != IGNORED).sum() for batch in batches)
+        with self.meter.waiting():
+            batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        decoders = [batch["decoder_batch"] for batch in batches if "decoder_batch" in batch]
+        if decoders:
+            counts = torch.tensor([[len(d["decoder_places"]), len(d["documents"])] for d in decoders]).sum(0)
             if self.args.world_size > 1 and self.args.average_tokens_across_devices:
-                count = self.accelerator.gather(count.to(device)).sum()
+                counts = self.accelerator.reduce(counts.to(device), reduction="sum")
             for batch in batches:
-                batch["num_decoder_items"] = count
+                batch["num_decoder_items"], batch["num_documents"] = counts
+        for batch in batches:
+            origin = batch.pop("origin")
+            decoded = len(batch["decoder_batch"]["decoder_places"]) if decoders else 0
+            self.meter.count(origin, len(batch["labels"]), decoded)
+            self.origins.append(origin)
         return batches, items
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Train on one micro-batch; its loss is watched."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.watch.add(f"step {self.state.global_step + 1} ({self.origins.popleft()})", loss)
+        return loss
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the loss; RetroMAE's parts are summed for the log."""
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        for name in PARTS:
+            if outputs.get(name) is not None:
+                self.part_sums[name] = self.part_sums[name] + outputs[name]
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log; beside a training loss also its parts, tokens a second, MFU and the share of waiting for the loader."""
+        if "loss" in logs:
+            steps = max(1, self.state.global_step - self.last_logged_step)
+            for name, total in self.part_sums.items():
+                if isinstance(total, torch.Tensor):
+                    logs[name] = round(float(total) * self.args.world_size / steps, 4)
+            self.part_sums = dict.fromkeys(PARTS, 0.0)
+            model = self.accelerator.unwrap_model(self.model)
+            logs |= self.meter.read(model, self.args.world_size, self.peak)
+        super().log(logs, start_time)
+
+    @property
+    def last_logged_step(self) -> int:
+        """The step of the last training loss in the log."""
+        return max((int(entry["step"]) for entry in self.state.log_history if "loss" in entry), default=0)
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Return and log the held-out measures of `pretrain evaluate`, as `eval_…`."""
+        rows: Any = self.eval_dataset
+        assert isinstance(rows, PackedRows)
+        measured = evaluate(self.accelerator.unwrap_model(self.model), rows, self.processing_class)
+        metrics = {f"{metric_key_prefix}_{n}": v for n, v in measured.items() if isinstance(v, float)}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics

@@ -1,0 +1,201 @@
+"""From flags to tokenizer, text, model and trainer; what does not fit together is refused here."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finbert2 import encoder
+from finbert2.errors import UserError
+from finbert2.pretrain.evaluate import check_vocabulary, held_out_rows
+from finbert2.pretrain.options import PretrainingArguments
+
+if TYPE_CHECKING:
+    from finbert2.pretrain.data import Windows
+    from finbert2.pretrain.packing import PackedRows
+    from finbert2.pretrain.trainer import PretrainingTrainer
+
+DECODER_FILE = "retromae_decoder.safetensors"
+
+
+def load_tokenizer(options: PretrainingArguments) -> Any:
+    """Return the tokenizer; refuse one without the special tokens that BERT's inputs are made of."""
+    from transformers import AutoTokenizer
+
+    name = options.tokenizer_name or options.model_name_or_path
+    assert name is not None  # __post_init__ saw to it
+    tokenizer = encoder.load(AutoTokenizer.from_pretrained, name)
+    missing = [t for t in ("cls_token", "sep_token", "mask_token", "pad_token") if getattr(tokenizer, t) is None]
+    if missing:
+        raise UserError(f"the tokenizer {name} has no {', '.join(missing)}: a BERT tokenizer was expected")
+    return tokenizer
+
+
+def load_rows(
+    options: PretrainingArguments, tokenizer: Any, output: Path, seed: int
+) -> "tuple[PackedRows, PackedRows | None]":
+    """Return training and held-out text as packed rows; the first process writes the cache, the others wait for it."""
+    from accelerate import PartialState
+
+    from finbert2.pretrain.data import load_windows
+    from finbert2.pretrain.packing import PackedRows
+
+    cache = Path(options.cache_dir or output / "tokens")
+
+    def windows(paths: list[str], name: str) -> "Windows":
+        return load_windows(
+            paths, options.text_field, tokenizer, options.max_seq_length, cache, name, options.source_field
+        )
+
+    with PartialState().main_process_first():
+        train = PackedRows(windows(options.train_data, "train"), options.row_length, tokenizer.pad_token_id, seed)
+        valid = None
+        if options.valid_data:
+            valid = held_out_rows(windows(options.valid_data, "valid"), tokenizer, options.row_length)
+    return train, valid
+
+
+def build_model(options: PretrainingArguments, tokenizer: Any) -> tuple[Any, dict[str, float]]:
+    """Return the model, without dropout, and the dropout that its exported config is to have.
+
+    Pretraining sees each text once: dropout only slows it, and the packed kernels have none.
+    """
+    import torch
+
+    from finbert2 import attention
+    from finbert2.pretrain.model import BertForMaskedLM
+    from finbert2.pretrain.retromae import RetroMAE
+
+    kind = RetroMAE if options.objective == "retromae" else BertForMaskedLM
+    attention.register()
+    name = options.model_name_or_path
+    config = checkpoint_config(options, tokenizer) if name else config_from_scratch(options, tokenizer)
+    dropout = {name: getattr(config, name) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
+    config.update(dict.fromkeys(dropout, 0.0))
+    if name:
+        try:
+            model = encoder.load(
+                kind.from_pretrained, name, config=config, dtype=torch.float32, attn_implementation=attention.NAME
+            )
+        except RuntimeError as error:  # weights of other shapes than the config says
+            raise UserError(f"the weights of {name} do not fit its config.json: {str(error).splitlines()[0]}") from None
+    else:
+        model = kind._from_config(config, attn_implementation=attention.NAME)
+    if isinstance(model, RetroMAE):
+        prepare_decoder(model, options)
+    return model, dropout
+
+
+def checkpoint_config(options: PretrainingArguments, tokenizer: Any) -> Any:
+    """Return the checkpoint's config; refuse what is no BERT, or a BERT that tokenizer or length do not fit."""
+    from transformers import AutoConfig
+
+    name = options.model_name_or_path
+    assert name is not None
+    config: Any = encoder.load(AutoConfig.from_pretrained, name)
+    if config.model_type != "bert":
+        raise UserError(f"{name} is a {config.model_type!r} model: a BERT checkpoint was expected")
+    check_vocabulary(tokenizer, config.vocab_size, name)
+    if options.tokenizer_name:
+        check_same_ids(tokenizer, name)
+    if options.max_seq_length > config.max_position_embeddings:
+        raise UserError(
+            f"--max_seq_length {options.max_seq_length} is more than the {config.max_position_embeddings} positions of "
+            f"{name}: longer texts make several windows, so that nothing is lost by a smaller one"
+        )
+    return config
+
+
+def check_same_ids(tokenizer: Any, name: str) -> None:
+    """Refuse a tokenizer that gives the checkpoint's own tokens other ids; more tokens at the end are welcome."""
+    from transformers import AutoTokenizer
+
+    if not any((Path(name) / file).exists() for file in ("tokenizer.json", "vocab.txt")):
+        return  # the checkpoint comes without a tokenizer to compare with
+    own, given = encoder.load(AutoTokenizer.from_pretrained, name).get_vocab(), tokenizer.get_vocab()
+    moved = min(((i, token) for token, i in own.items() if given.get(token) != i), default=None)
+    if moved:
+        number, token = moved
+        raise UserError(
+            f"the tokenizer gives {token!r} the id {given.get(token)}, {name} has its embedding at {number}: they do "
+            "not belong together; use the checkpoint's own tokenizer, or one grown from it"
+        )
+
+
+def config_from_scratch(options: PretrainingArguments, tokenizer: Any) -> Any:
+    """Return the config of a new BERT; the vocabulary is rounded up to a multiple of 64 for the matrix units."""
+    from transformers import BertConfig
+
+    return BertConfig(
+        vocab_size=-(-len(tokenizer) // 64) * 64, hidden_size=options.hidden_size,
+        num_hidden_layers=options.num_hidden_layers, num_attention_heads=options.num_attention_heads,
+        intermediate_size=options.intermediate_size, max_position_embeddings=max(512, options.max_seq_length),
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+
+
+def prepare_decoder(model: Any, options: PretrainingArguments) -> None:
+    """Give RetroMAE its decoder: the one saved beside the checkpoint, else the encoder's last layer."""
+    from safetensors.torch import load_file
+
+    model.decoder_ratio = options.decoder_mask_ratio
+    model.hide_whole_words = options.hide_whole_words
+    model.bag_of_words_weight = options.bag_of_words_weight
+    saved = Path(options.model_name_or_path or "") / DECODER_FILE
+    if not saved.is_file():
+        model.start_decoder_from_encoder()
+        return
+    try:
+        model.enhanced_decoder.load_state_dict(load_file(saved))
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise UserError(f"{saved} is the decoder of another model ({detail}): remove it to start a new one") from None
+
+
+def build_trainer(
+    model: Any, tokenizer: Any, rows: "PackedRows", valid: "PackedRows | None", options: PretrainingArguments,
+    training_args: Any,
+) -> "PretrainingTrainer":  # fmt: skip
+    """Return the trainer over packed rows."""
+    from accelerate.utils import parse_flag_from_env
+
+    from finbert2.pretrain.collator import Collator
+    from finbert2.pretrain.masking import Masker
+    from finbert2.pretrain.meters import peak_flops
+    from finbert2.pretrain.trainer import PretrainingTrainer
+
+    if training_args.n_gpu > 1:
+        raise UserError(
+            f"{training_args.n_gpu} GPUs are visible to one process: "
+            f"NPROC={training_args.n_gpu} sh run_mlm.sh, or choose one by CUDA_VISIBLE_DEVICES"
+        )
+    masker = Masker(
+        tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), len(tokenizer), training_args.seed,
+        options.mask_token_share, options.random_token_share, options.span_words,
+    )  # fmt: skip
+    targets = options.decoder_target_share if options.objective == "retromae" else 0.0
+    # FSDP gathers a layer's weights when the layer is called, and DupMAE wants the last states of all tokens.
+    sharded = bool(training_args.fsdp) or parse_flag_from_env("ACCELERATE_USE_FSDP")
+    collator = Collator(masker, targets, bool(options.bag_of_words_weight) or sharded)
+    trainer = PretrainingTrainer(
+        model=model, args=training_args, train_dataset=rows, eval_dataset=valid, data_collator=collator,
+        processing_class=tokenizer, ratios=options.ratios(), ramp=options.batch_ramp_steps,
+        peak=peak_flops(options.peak_tflops, training_args.bf16),
+    )  # fmt: skip
+    for callback in held_back(options, tokenizer):
+        trainer.add_callback(callback)
+    return trainer
+
+
+def held_back(options: PretrainingArguments, tokenizer: Any) -> list[Any]:
+    """Return the callbacks that let only a part of the model learn at the start."""
+    from finbert2.pretrain.callbacks import HoldBack, only_decoder, only_new_rows
+    from finbert2.pretrain.retromae import DECODER_PREFIX
+
+    callbacks = []
+    if options.new_rows_steps:
+        added = [number for number, token in tokenizer.added_tokens_decoder.items() if not token.special]
+        if not added:
+            raise UserError("--new_rows_steps trains the embeddings of added words first; this tokenizer has none")
+        callbacks.append(HoldBack(options.new_rows_steps, only_new_rows(min(added))))
+    if options.frozen_encoder_steps:
+        callbacks.append(HoldBack(options.frozen_encoder_steps, only_decoder(DECODER_PREFIX)))
+    return callbacks

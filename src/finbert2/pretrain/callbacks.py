@@ -1,0 +1,152 @@
+"""What watches over a run: losses that are no numbers, a polite end, parameters that wait at the start."""
+
+import signal
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState
+
+from finbert2 import training
+from finbert2.errors import UserError
+
+
+class LossWatch(TrainerCallback):
+    """Stops a run whose loss is no number, names the batch, and lets no damaged checkpoint be written.
+
+    A loss is looked at one batch late, when the device has worked it out anyway, and at once before a checkpoint.
+    """
+
+    def __init__(self, output_dir: str) -> None:
+        self.output_dir = output_dir
+        self.unseen: deque[tuple[str, torch.Tensor]] = deque()
+
+    def add(self, batch: str, loss: torch.Tensor) -> None:
+        """Note the loss of a batch; look at those before it."""
+        self.check(keep=0)
+        self.unseen.append((batch, loss))
+
+    def check(self, keep: int = 0) -> None:
+        """Raise `UserError` if a loss noted before is no number."""
+        while len(self.unseen) > keep:
+            batch, loss = self.unseen.popleft()
+            if not torch.isfinite(loss):
+                raise UserError(f"the loss of {batch} is {float(loss)}: {self.advice()}")
+
+    def on_step_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        """Before a checkpoint: see that neither loss nor weights are damaged."""
+        if not control.should_save:
+            return
+        self.check()
+        damaged = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
+        if damaged:
+            raise UserError(
+                f"after step {state.global_step} {damaged[0]} holds numbers that are none ({len(damaged)} tensors in "
+                f"all): {self.advice()}"
+            )
+
+    def advice(self) -> str:
+        """Return what is left and what to do."""
+        good = training.last_checkpoint(self.output_dir)
+        return (
+            f"training stopped; the last good checkpoint is {good or 'none yet'}. Lower --learning_rate or "
+            "--max_grad_norm, or lengthen --warmup_steps, in another --output_dir"
+        )
+
+
+class StopOnSignal(TrainerCallback):
+    """On SIGTERM: a checkpoint after the step, then the end; the same command goes on from there."""
+
+    AGREE_EVERY = 10  # steps between two looks at the other processes: each waits for the device
+
+    def __init__(self) -> None:
+        self.received = self.stopped = False
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Take the signal."""
+        self.before = signal.signal(signal.SIGTERM, self.take)
+
+    def take(self, number: int, frame: Any) -> None:
+        """Note that the signal came."""
+        self.received = True
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Save and stop if the signal came, on all processes at the same step."""
+        if self.agreed(args, state.global_step):
+            control.should_save = control.should_training_stop = self.stopped = True
+
+    def agreed(self, args: Any, step: int) -> bool:
+        """Tell whether any process got the signal."""
+        if args.world_size == 1:
+            return self.received
+        if step % self.AGREE_EVERY:
+            return False
+        flag = torch.tensor(int(self.received), device=args.device)
+        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+        return bool(flag)
+
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Give the signal back."""
+        signal.signal(signal.SIGTERM, self.before)
+
+
+Share = Callable[[str, torch.nn.Parameter], "torch.Tensor | bool"]
+
+
+class HoldBack(TrainerCallback):
+    """For the first steps only chosen parameters, or rows of them, learn; the rest stays as it was, bit by bit.
+
+    `share(name, parameter)` is True for what learns, False for what waits, or a mask that is broadcast over the
+    gradient. Gradients are zeroed, not switched off: data-parallel training counts on one for every parameter.
+    """
+
+    def __init__(self, steps: int, share: Share) -> None:
+        self.steps, self.share = steps, share
+        self.hooks: list[Any] = []
+
+    def on_train_begin(
+        self, args: Any, state: TrainerState, control: TrainerControl, model: Any = None, optimizer: Any = None,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """Zero the gradients of what waits, and its weight decay."""
+        if state.global_step >= self.steps:
+            return
+        for name, parameter in model.named_parameters():
+            share = self.share(name, parameter)
+            if share is not True:
+                self.hooks.append(parameter.register_hook(lambda grad, share=share: grad * share))
+        for group in optimizer.param_groups:  # kept in the group, and so in the checkpoint
+            group.setdefault("own_weight_decay", group["weight_decay"])
+            group["weight_decay"] = 0.0
+
+    def on_step_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, optimizer: Any = None, **kwargs: Any
+    ) -> None:
+        """Let everything learn after the last of the steps."""
+        if state.global_step < self.steps or not self.hooks:
+            return
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks.clear()
+        for group in optimizer.param_groups:
+            group["weight_decay"] = group.pop("own_weight_decay")
+
+
+def only_new_rows(first_new: int) -> Share:
+    """Return the share of `HoldBack` that lets the embeddings and output biases of ids from `first_new` on learn."""
+
+    def share(name: str, parameter: torch.nn.Parameter) -> "torch.Tensor | bool":
+        if not name.endswith(("word_embeddings.weight", "predictions.bias", "predictions.decoder.bias")):
+            return False
+        rows = torch.arange(len(parameter), device=parameter.device) >= first_new
+        return rows.view(-1, *[1] * (parameter.dim() - 1))
+
+    return share
+
+
+def only_decoder(prefix: str) -> Share:
+    """Return the share of `HoldBack` that lets only RetroMAE's decoder learn."""
+    return lambda name, parameter: name.startswith(prefix)

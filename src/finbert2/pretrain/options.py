@@ -1,0 +1,103 @@
+"""The flags of `pretrain run`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from finbert2 import args
+
+DEFAULT_RATIO = {"mlm": 0.15, "retromae": 0.30}
+RETROMAE_ONLY = ("hide_whole_words", "bag_of_words_weight", "frozen_encoder_steps")
+
+
+@dataclass
+class PretrainingArguments:
+    """What to train, from what, on what."""
+
+    train_data: list[str] = args.option("files or folders of text")
+    objective: Literal["mlm", "retromae"] = args.option("mlm, or RetroMAE on top of it", default="mlm")
+    model_name_or_path: str | None = args.option("checkpoint to go on from, folder or Hub name", default=None)
+    tokenizer_name: str | None = args.option("tokenizer (default: the checkpoint's); alone: from scratch", default=None)
+    hidden_size: int = args.option("from scratch: width", default=768)
+    num_hidden_layers: int = args.option("from scratch: layers", default=12)
+    num_attention_heads: int = args.option("from scratch: heads", default=12)
+    intermediate_size: int = args.option("from scratch: width of the feed-forward layers", default=3072)
+    valid_data: list[str] | None = args.option("held-out files or folders", default=None)
+    text_field: str = args.option("field that holds the text", default="text")
+    source_field: str = args.option("field that says where a text is from", default="source")
+    max_seq_length: int = args.option("longest window in tokens; longer documents make several", default=512)
+    row_length: int = args.option("tokens of a packed row (at least max_seq_length)", default=512)
+    mask_ratio: float = args.option("masked share (0: 0.15 for mlm, 0.30 for retromae)", default=0.0)
+    later_mask_ratios: list[str] | None = args.option(
+        "other ratios from a share of the run on, SHARE:RATIO …, such as 0.9:0.15", default=None
+    )
+    mask_token_share: float = args.option("share of masked tokens that become [MASK]", default=0.8)
+    random_token_share: float = args.option("share of masked tokens that become any token", default=0.1)
+    span_words: float = args.option("mean number of words hidden together (1: single words)", default=1.0)
+    decoder_mask_ratio: float = args.option("RetroMAE: share hidden from each decoder row", default=0.5)
+    decoder_target_share: float = args.option("RetroMAE: share of tokens the decoder predicts", default=1.0)
+    hide_whole_words: bool = args.option("RetroMAE: hide a token's whole word from it, not it alone", default=False)
+    bag_of_words_weight: float = args.option("RetroMAE: weight of DupMAE's bag of words (paper: 0.1)", default=0.0)
+    frozen_encoder_steps: int = args.option("RetroMAE: first steps that train the decoder alone", default=0)
+    new_rows_steps: int = args.option("first steps that train only the embeddings of added words", default=0)
+    batch_ramp_steps: int = args.option("first steps in which the batch grows from one row", default=0)
+    average_last: int = args.option("mean of so many last checkpoints, if its held-out loss is lower", default=0)
+    peak_tflops: float = args.option("the device's peak, for MFU (0: known for A100, H100, H200)", default=0.0)
+    cache_dir: str | None = args.option("where tokenised text is kept (default: in output_dir)", default=None)
+
+    def __post_init__(self) -> None:
+        """Fill in the objective's ratio; refuse what contradicts itself."""
+        if not self.model_name_or_path and not self.tokenizer_name:
+            raise ValueError("give --model_name_or_path to go on from a checkpoint, or --tokenizer_name to start anew")
+        self.mask_ratio = self.mask_ratio or DEFAULT_RATIO[self.objective]
+        for name in ("mask_ratio", "decoder_mask_ratio"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"--{name} is a share between 0 and 1, not {getattr(self, name)}")
+        if (
+            min(self.mask_token_share, self.random_token_share) < 0
+            or self.mask_token_share + self.random_token_share > 1
+        ):
+            raise ValueError("--mask_token_share and --random_token_share are shares that add up to 1 at most")
+        if not 0 < self.decoder_target_share <= 1:
+            raise ValueError(f"--decoder_target_share is a share up to 1, not {self.decoder_target_share}")
+        if self.span_words < 1:
+            raise ValueError(f"--span_words is a mean of 1 or more words, not {self.span_words}")
+        if self.average_last and not self.valid_data:
+            raise ValueError("--average_last keeps the mean only if its held-out loss is lower: give --valid_data")
+        for name in RETROMAE_ONLY:
+            if self.objective != "retromae" and getattr(self, name):
+                raise ValueError(f"--{name} belongs to --objective retromae")
+        self.row_length = max(self.row_length, self.max_seq_length)
+        self.ratios()
+
+    def ratios(self) -> tuple[tuple[float, float], ...]:
+        """Return the mask ratios as (share of the run from which on, ratio), in rising order."""
+        steps = [(0.0, self.mask_ratio)]
+        for text in self.later_mask_ratios or []:
+            try:
+                share, ratio = map(float, text.split(":"))
+            except ValueError:
+                raise ValueError(f"--later_mask_ratios takes SHARE:RATIO such as 0.9:0.15, not {text!r}") from None
+            if not (steps[-1][0] < share < 1 and 0 < ratio < 1):
+                raise ValueError(f"--later_mask_ratios: {text!r} is not a later share of the run with a ratio below 1")
+            steps.append((share, ratio))
+        return tuple(steps)
+
+
+@dataclass
+class PretrainingTrainingArguments(args.TrainingArguments):
+    """The paper's recipe where it is known (RoBERTa's large-batch optimizer settings)."""
+
+    output_dir: str | None = args.option(
+        "folder for checkpoints, the model and results.json", default="outputs/pretrain"
+    )
+    per_device_train_batch_size: int = args.option("packed rows a step and device", default=16)
+    learning_rate: float = args.option("peak learning rate", default=6e-4)
+    warmup_steps: float = args.option("warm-up steps; below 1 a share of all", default=1000)
+    weight_decay: float = args.option("weight decay, not on norms and biases", default=0.01)
+    adam_beta2: float = args.option("AdamW's second beta", default=0.98)
+    adam_epsilon: float = args.option("AdamW's epsilon", default=1e-6)
+    num_train_epochs: float = args.option("passes over the corpus", default=1.0)
+    logging_steps: float = args.option("steps between two logged losses", default=50)
+    save_steps: float = args.option("steps between two checkpoints", default=1000)
+    report_to: None | str | list[str] = args.option("tensorboard, wandb, swanlab, none", default="tensorboard")
+    remove_unused_columns: bool = args.option("kept off: the collator makes the columns", default=False)

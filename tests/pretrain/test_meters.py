@@ -1,0 +1,130 @@
+"""Speed, MFU, held-out loss by source, publishing."""
+
+import json
+
+import pytest
+import torch
+from transformers import BertConfig
+
+from finbert2.errors import UserError
+from finbert2.pretrain import evaluate, meters
+from finbert2.pretrain.model import BertForMaskedLM
+from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments
+from finbert2.pretrain.publish import LEFT_AT_HOME, publish
+from finbert2.pretrain.retromae import RetroMAE
+
+SIZE = {"vocab_size": 100, "hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+def test_flops_by_hand():
+    """6 · (N_enc + f · N_head) + 12 · layers · s̄ · d, with the decoder's layer and predictions for RetroMAE."""
+    layer = 4 * (8 * 8 + 8) + 2 * 8 + (8 * 16 + 16) + (16 * 8 + 8) + 2 * 8
+    head = (8 * 8 + 8 + 2 * 8) + (100 * 8 + 100)
+    mlm = BertForMaskedLM(BertConfig(**SIZE))
+    expected = 6 * (3 * layer + 0.15 * head) + 12 * 3 * 20 * 8
+    assert meters.flops_per_token(mlm, 20.0, 0.15) == pytest.approx(expected)
+    retromae = RetroMAE(BertConfig(**SIZE))
+    expected = 6 * (4 * layer + (0.3 + 0.9) * head) + 12 * 4 * 20 * 8
+    assert meters.flops_per_token(retromae, 20.0, 0.3, 0.9) == pytest.approx(expected)
+
+
+def test_peaks_are_those_of_the_data_sheets(monkeypatch):
+    """Named by a flag, known by the GPU's name, or unknown: then there is no MFU."""
+    assert meters.peak_flops(100.0, bf16=False) == 1e14
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name, peak in (
+        ("NVIDIA H100 80GB HBM3", 989.5e12),
+        ("NVIDIA H200", 989.5e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+    ):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _, name=name: name)
+        assert meters.peak_flops(0, bf16=True) == peak
+        assert meters.peak_flops(0, bf16=False) is None
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    assert meters.peak_flops(0, bf16=True) is None
+
+
+def test_held_out_loss_by_source(tiny_bert, tmp_path):
+    """Sources add up to the whole; a row without one counts in the whole alone."""
+    path = tmp_path / "mixed.jsonl"
+    rows = [{"text": "央行下调存款准备金率0.5个百分点。", "source": "news"}] * 9
+    rows += [{"text": "公司公告称，净利润2.1亿元，同比增长8.3%。", "source": "report"}] * 9 + [
+        {"text": "订单饱满。"}
+    ] * 9
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    output = tmp_path / "out"
+    evaluate.main(["--model_name_or_path", tiny_bert, "--valid_data", str(path), "--max_seq_length", "48",
+                   "--output_dir", str(output)])  # fmt: skip
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    sources = results["by_source"]
+    assert set(sources) == {"news", "report"}
+    assert sum(s["predictions"] for s in sources.values()) < results["predictions"]
+    assert all(5 < s["loss_per_token"] < 7 and 0 <= s["masked_accuracy"] <= 1 for s in sources.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"later_mask_ratios": ["0.9"]}, "--later_mask_ratios takes SHARE:RATIO such as 0.9:0.15, not '0.9'"),
+        ({"later_mask_ratios": ["0.9:0.1", "0.8:0.05"]}, "'0.8:0.05' is not a later share of the run"),
+        ({"mask_token_share": 0.95}, "--mask_token_share and --random_token_share are shares that add up to 1 at most"),
+        ({"span_words": 0.5}, "--span_words is a mean of 1 or more words, not 0.5"),
+        ({"decoder_target_share": 0.0}, "--decoder_target_share is a share up to 1, not 0.0"),
+        ({"average_last": 3}, "--average_last keeps the mean only if its held-out loss is lower: give --valid_data"),
+        ({"bag_of_words_weight": 0.1}, "--bag_of_words_weight belongs to --objective retromae"),
+    ],
+)
+def test_options_that_contradict_themselves_are_refused(options, message):
+    """In the user's words."""
+    with pytest.raises(ValueError) as refused:
+        PretrainingArguments(train_data=[], model_name_or_path="x", **options)
+    assert message in str(refused.value)
+
+
+def test_ratios_are_a_schedule():
+    """The first at 0, then as they are given."""
+    options = PretrainingArguments(
+        train_data=[], model_name_or_path="x", mask_ratio=0.3, later_mask_ratios=["0.7:0.15", "0.9:0.05"]
+    )
+    assert options.ratios() == ((0.0, 0.3), (0.7, 0.15), (0.9, 0.05))
+
+
+class Hub:
+    """Stands for huggingface_hub's client and notes what it is asked for."""
+
+    calls: list[dict] = []
+
+    def __init__(self, token: str | None) -> None:
+        self.calls.append({"token": token})
+
+    def create_repo(self, name: str, **options: object) -> "Hub":
+        self.calls.append({"name": name, **options})
+        self.repo_id = f"me/{name}"
+        return self
+
+    def upload_folder(self, **options: object) -> None:
+        self.calls.append(options)
+
+    def __str__(self) -> str:
+        return f"https://huggingface.co/{self.repo_id}"
+
+
+def test_publishing_leaves_checkpoints_and_tokens_at_home(tmp_path, monkeypatch):
+    """The folder goes up once, under its own name unless another is given."""
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    monkeypatch.setattr(Hub, "calls", [])
+    monkeypatch.setenv("HF_TOKEN", "t")
+    arguments = PretrainingTrainingArguments(output_dir=str(tmp_path / "fin"), report_to="none", hub_private_repo=True)
+    assert publish(tmp_path / "fin", arguments) == "https://huggingface.co/me/fin"
+    assert Hub.calls == [
+        {"token": "t"},
+        {"name": "fin", "private": True, "exist_ok": True},
+        {"repo_id": "me/fin", "folder_path": tmp_path / "fin", "ignore_patterns": list(LEFT_AT_HOME)},
+    ]
+
+
+def test_a_hub_that_is_not_reached_leaves_the_folder_and_says_how_to_go_on(tmp_path):
+    """Off line: what to check, and the command that uploads the folder later."""
+    arguments = PretrainingTrainingArguments(output_dir=str(tmp_path / "fin"), report_to="none")
+    with pytest.raises(UserError, match=r"is whole, but the Hub did not take it .*then: hf upload fin "):
+        publish(tmp_path / "fin", arguments)
