@@ -1,5 +1,6 @@
 """Training rows in FlagEmbedding's format, and the one template by which a passage becomes a text."""
 
+import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,7 +15,11 @@ from finbert2.files import Row
 
 @dataclass
 class TrainingRow:
-    """A query with its positives and negatives; `prompt` takes the instruction's place for this row."""
+    """A query with its positives and negatives; `prompt` takes the instruction's place for this row.
+
+    `source` is the number of the file or folder it was read from. Without `in_batch` it is contrasted with its own
+    negatives only.
+    """
 
     query: str
     positives: list[str]
@@ -22,6 +27,8 @@ class TrainingRow:
     prompt: str | None = None
     pos_scores: list[float] | None = None
     neg_scores: list[float] | None = None
+    source: int = 0
+    in_batch: bool = True
 
     def as_record(self) -> dict[str, Any]:
         """Return the row as FlagEmbedding writes it, absent parts left out."""
@@ -40,17 +47,22 @@ def content_id(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def read_training_rows(paths: Iterable[str | Path]) -> tuple[list[TrainingRow], int]:
+def read_training_rows(
+    paths: Iterable[str | Path], no_in_batch: Iterable[str | Path] = ()
+) -> tuple[list[TrainingRow], int]:
     """Return the rows of files and folders, and how many negatives went because they are positives of their query.
 
-    Raises `UserError` for a row that cannot be trained on and for a file without rows.
+    Rows of the paths in `no_in_batch` are marked so. Raises `UserError` for a row that cannot be trained on and for a
+    file without rows.
     """
     rows: list[TrainingRow] = []
-    for path in files.expand(paths, (".jsonl", ".json")):
-        found = [training_row(row) for row in files.read_rows(path)]
-        if not found:
-            raise UserError(f"{path} holds no rows: each line has to be one object with 'query', 'pos' and 'neg'")
-        rows += found
+    alone = set(map(Path, no_in_batch))
+    for source, entry in enumerate(map(Path, paths)):
+        for path in files.expand([entry], (".jsonl", ".json")):
+            found = [training_row(row) for row in files.read_rows(path)]
+            if not found:
+                raise UserError(f"{path} holds no rows: each line has to be one object with 'query', 'pos' and 'neg'")
+            rows += [dataclasses.replace(row, source=source, in_batch=entry not in alone) for row in found]
     known = known_positives(rows)
     return rows, sum(drop_positives(row, known[row.query]) for row in rows)
 
