@@ -83,9 +83,13 @@ def query_prompt(model: "SentenceTransformer") -> str:
 
 
 def encode(
-    model: "SentenceTransformer", texts: Sequence[str], batch_size: int = 64, show_progress: bool = False
+    model: "SentenceTransformer",
+    texts: Sequence[str],
+    batch_size: int = 64,
+    show_progress: bool = False,
+    bf16: bool | None = None,
 ) -> "np.ndarray":
-    """Return a model's unit vectors (texts, width) in float32, in bf16 where the device has it.
+    """Return a model's unit vectors (texts, width) in float32, computed in bf16 where the device has it.
 
     The texts are read longest first, at most `batch_size` of them and `TOKENS` tokens a forward pass, without padding
     where the model allows it, which afterwards reads nothing else; else by sentence-transformers.
@@ -97,7 +101,7 @@ def encode(
 
     width = model.get_embedding_dimension() or 0
     if not packing.can_pack(model) or not texts:
-        with runtime.autocast():
+        with runtime.autocast(bf16):
             vectors = model.encode(
                 list(texts), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=show_progress,
                 prompt="", convert_to_tensor=True,
@@ -110,7 +114,7 @@ def encode(
     was_training = model.training
     model.eval()
     packing.pack(model)
-    with torch.inference_mode(), runtime.autocast(), progress(len(texts), show_progress) as bar:
+    with torch.inference_mode(), runtime.autocast(bf16), progress(len(texts), show_progress) as bar:
         for places in batches(order, [len(one) for one in ids], batch_size, TOKENS[runtime.device() == "cuda"]):
             features = packing.lay([ids[place] for place in places], start)
             vectors = model({name: value.to(model.device) for name, value in features.items()})["sentence_embedding"]

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from finbert2 import files
@@ -21,6 +21,7 @@ class Benchmark:
     queries: dict[str, str]
     judgements: Judgements
     files: list[Path]
+    sources: dict[str, str] = field(default_factory=dict)  # query → `source` in queries.jsonl, if any
 
 
 def load(path: str | Path, split: str) -> Benchmark:
@@ -53,7 +54,9 @@ def load_beir(folder: Path, split: str) -> Benchmark:
         raise UserError(f"{folder} has no qrels/{split}.tsv; it has: {splits}. Choose one by --split")
     passages = by_id(paths[0], lambda row: passage_text(row.values.get("title"), row.text("text")))
     queries = by_id(paths[1], lambda row: row.text("text"))
-    return Benchmark(passages, queries, read_judgements(paths[2], passages, queries), paths)
+    sources = by_id(paths[1], lambda row: str(row.values.get("source") or ""))
+    named = {query: source for query, source in sources.items() if source}
+    return Benchmark(passages, queries, read_judgements(paths[2], passages, queries), paths, named)
 
 
 def by_id(path: Path, text: Callable[[Row], str]) -> dict[str, str]:
@@ -131,4 +134,5 @@ def sample(full: Benchmark, max_queries: int, max_passages: int, seed: int) -> B
         {query: full.queries[query] for query in queries},
         {q: {p: value for p, value in labels.items() if p in kept} for q, labels in judgements.items()},
         full.files,
+        full.sources,
     )

@@ -9,7 +9,7 @@ from transformers.trainer_utils import IntervalStrategy
 
 from finbert2 import args, cards, encoder, files, packing, plots, runtime, training
 from finbert2.errors import UserError
-from finbert2.retriever import benchmark, folder
+from finbert2.retriever import benchmark, check, folder
 from finbert2.retriever.collate import Collator
 from finbert2.retriever.data import TrainingRow, read_training_rows
 from finbert2.retriever.draw import Batches, Groups
@@ -156,6 +156,7 @@ def finish(
     """Write the model folder, its card and the results, in that order."""
     output_dir, steps = Path(arguments.output_dir or ""), trainer.state.global_step
     folder.save(trainer.model, output_dir, options.query_instruction)
+    check.store(trainer.model, output_dir)
     results = {
         **counts,
         **training.summary(trainer),
