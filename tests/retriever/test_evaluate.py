@@ -155,8 +155,10 @@ def test_the_rerankers_scores_are_sentence_transformers(cross_encoder, monkeypat
 
 def test_everything_in_one_table(beir, tiny_encoder, cross_encoder, api, tmp_path, capsys):
     out, bad = tmp_path / "o", jsonl(tmp_path / "bad.json", [])
-    argv = ["--model_name_or_path", tiny_encoder, "--data", beir, "--output_dir", out, "--endpoint", api, "--endpoint_model", "m",
-            "--window", 6, "--stride", 4, "--reranker", cross_encoder, "--rerank_depth", 5]  # fmt: skip
+    argv = [
+        "--model_name_or_path", tiny_encoder, "--data", beir, "--output_dir", out, "--endpoint", api,
+        "--endpoint_model", "m", "--window", 6, "--stride", 4, "--reranker", cross_encoder, "--rerank_depth", 5,
+    ]  # fmt: skip
     evaluate.main([str(word) for word in argv])
     results = json.loads((out / "results.json").read_text())
     assert list(results["models"]) == [str(tiny_encoder), "m"] == list(results["reranked"])

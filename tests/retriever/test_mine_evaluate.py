@@ -77,7 +77,7 @@ def test_evaluate_writes_results_runs_and_a_table(beir, tiny_encoder, tmp_path, 
     assert 0 <= results["hybrid"][name]["weight"] <= 1
     assert (results["n_queries"], results["n_passages"], results["sampled"]) == (16, 32, False)
     assert (results["split"], results["n_dev_queries"]) == ("test", 16)
-    runs = sorted(path.name for path in (out / "runs").iterdir())
+    runs = sorted(path.name for path in (out / "runs").glob("*.trec"))
     assert [run.split("-")[0] for run in runs] == ["bm25.trec", "dense", "hybrid"]
     first = (out / "runs/bm25.trec").read_text().splitlines()[0].split()
     assert first[1] == "Q0" and first[3] == "1" and first[5] == "bm25"

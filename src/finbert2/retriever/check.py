@@ -1,6 +1,7 @@
 """Prove on three stored texts and vectors which loaders read a model folder right."""
 
 import dataclasses
+import functools
 import importlib.util
 import json
 import sys
@@ -94,7 +95,7 @@ def loaders(folder: Path) -> dict[str, tuple[Callable[[Path], "np.ndarray"], boo
     if importlib.util.find_spec("FlagEmbedding"):
         ways["FlagEmbedding's FlagModel, query_instruction_for_retrieval=prompt"] = (by_flag_model, True)
     for file in sorted((folder / "onnx").glob("*.onnx")):
-        ways[f"onnx/{file.name}, CLS vector"] = (lambda _, file=file: by_onnx(file), "quantized" not in file.name)
+        ways[f"onnx/{file.name}, CLS vector"] = (functools.partial(of_file, file), "quantized" not in file.name)
     ways["a loader without 1_Pooling/config.json: mean of the tokens"] = (
         lambda f: by_auto_model(f, "mean", True),
         False,
@@ -148,6 +149,11 @@ def by_flag_model(folder: Path) -> "np.ndarray":
     options: dict[str, Any] = {"use_fp16": False, "devices": "cpu"}
     model = FlagModel(str(folder), query_instruction_for_retrieval=prompt_of(folder), **options)
     return np.stack([(model.encode_queries if is_query else model.encode)([text])[0] for text, is_query in TEXTS])
+
+
+def of_file(file: Path, folder: Path) -> "np.ndarray":
+    """Return the vectors by a file of the folder."""
+    return by_onnx(file)
 
 
 def by_onnx(file: Path) -> "np.ndarray":

@@ -24,8 +24,8 @@ def trec(run: Run, tag: str) -> str:
 def flag_embedding(run: Run, name: str, split: str, data: str) -> dict[str, Any]:
     """Return a run as FlagEmbedding's evaluator writes and reads search results."""
     return {
-        "eval_name": "finbert2", "model_name": name, "reranker_name": "NoReranker", "split": split, "dataset_name": data,
-        "search_results": {query: dict(ranked) for query, ranked in run.items()},
+        "eval_name": "finbert2", "model_name": name, "reranker_name": "NoReranker", "split": split,
+        "dataset_name": data, "search_results": {query: dict(ranked) for query, ranked in run.items()},
     }  # fmt: skip
 
 
