@@ -202,6 +202,17 @@ def test_evaluation_stops_early_and_keeps_the_best(train_file, tiny_encoder, bei
     assert measured["ndcg@10"] == pytest.approx(scores[best], abs=1e-6)
 
 
+def test_the_start_is_mixed_in(tiny_encoder):
+    options = recipe.Options([""], str(tiny_encoder), query_max_len=48, passage_max_len=32)
+    start, trained = train.load_model(options), train.load_model(options)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter += 1
+    train.mix(trained, start, 0.25)
+    for one, other in zip(trained.parameters(), start.parameters(), strict=True):
+        assert torch.allclose(one, other + 0.75, atol=1e-6)
+
+
 def test_sources_guide_and_teacher_train_together(training_rows, tiny_encoder, tmp_path):
     for row in training_rows[:16]:
         row |= {"pos_scores": [1.0], "neg_scores": [0.1] * len(row["neg"])}
@@ -227,6 +238,7 @@ def test_messages_of_train(train_file, tiny_encoder, tmp_path, capsys):
     name = "finbert2 retriever train: error: "
     for more, message in (
         (["--temperature", 0], "--temperature 0.0 has to be above 0"),
+        (["--start_share", 1], "--start_share 1.0: it has to be from 0 to below 1"),
         (["--data_ratio", 1, 2], "--data_ratio has 2 numbers for 1 of --train_data: one each"),
         (["--no_in_batch_negatives", "x"], "--no_in_batch_negatives x: it is not one of --train_data"),
     ):

@@ -12,6 +12,7 @@ from finbert2 import args, files, runtime
 from finbert2.errors import UserError
 from finbert2.retriever import benchmark, lexical, metrics, ranking, report, runs, windows
 from finbert2.retriever.benchmark import Benchmark
+from finbert2.retriever.data import TEMPLATE, TEMPLATE_HELP, checked_template
 from finbert2.retriever.ranking import Run
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Options:
     analyzer: str = args.option("BM25's tokens: bigrams (of characters) or words (jieba's)", default="bigrams")
     max_queries: int = args.option("queries drawn from the split; 0: all", default=0)
     max_passages: int = args.option("passages drawn from the corpus, relevant ones always kept; 0: all", default=0)
+    passage_template: str = args.option(TEMPLATE_HELP, default=TEMPLATE)
     window: int = args.option("characters of a window, its best one scoring a passage; 0: no windows", default=0)
     stride: int = args.option("characters from one window to the next; FIR-Bench's authors: 400 and 380", default=380)
     reranker: str | None = args.option("cross-encoder that orders the best hybrid hits anew", default=None)
@@ -51,6 +53,7 @@ class Options:
         """Refuse an unknown analyzer and windows that leave gaps."""
         if self.analyzer not in lexical.ANALYZERS:
             raise ValueError(f"--analyzer {self.analyzer}: it has to be one of {', '.join(lexical.ANALYZERS)}")
+        self.passage_template = checked_template(self.passage_template)
         if self.window and not 0 < self.stride <= self.window:
             raise ValueError(f"--stride {self.stride}: it has to be from 1 to --window {self.window}")
 
@@ -60,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     """Read the benchmark, rank by each model, measure, write runs, results and a table."""
     (options,) = args.parse("retriever evaluate", __doc__ or "", argv, Options)
     start = time.monotonic()
-    full = benchmark.load(options.data, options.split)
+    full = benchmark.load(options.data, options.split, options.passage_template)
     test = benchmark.sample(full, options.max_queries, options.max_passages, options.seed)
     dev = dev_queries(options, test)
     extra = {Path(path).stem: known_queries(runs.read(path), path, test) for path in options.runs}
@@ -144,7 +147,9 @@ def dev_queries(options: Options, test: Benchmark) -> Benchmark | None:
     """Return the dev split over the test's passages, or None where there is none or it is the one evaluated."""
     if options.split == "dev" or not benchmark.has_split(options.data, "dev"):
         return None
-    dev = benchmark.sample(benchmark.load(options.data, "dev"), options.max_queries, 0, options.seed)
+    dev = benchmark.sample(
+        benchmark.load(options.data, "dev", options.passage_template), options.max_queries, 0, options.seed
+    )
     judged = {
         query: {passage: value for passage, value in labels.items() if passage in test.passages}
         for query, labels in dev.judgements.items()

@@ -13,7 +13,16 @@ from pathlib import Path
 
 from finbert2 import args, files, plots, runtime
 from finbert2.retriever.candidates import Found, Searcher
-from finbert2.retriever.data import TrainingRow, all_passages, known_positives, read_pool, read_training_rows
+from finbert2.retriever.data import (
+    TEMPLATE,
+    TEMPLATE_HELP,
+    TrainingRow,
+    all_passages,
+    checked_template,
+    known_positives,
+    read_pool,
+    read_training_rows,
+)
 from finbert2.retriever.duplicates import Refusal
 
 log = logging.getLogger(__name__)
@@ -35,6 +44,7 @@ class Options:
     candidate_pool: str | None = args.option(
         "file of passages with `text`; without it all passages of the rows", default=None
     )
+    passage_template: str = args.option(TEMPLATE_HELP, default=TEMPLATE)
     source: str = args.option("where candidates come from: dense, bm25 or both", default="dense")
     rank_min: int = args.option("first rank of the window, from 0", default=0)
     rank_max: int = args.option("rank at which the window ends", default=100)
@@ -46,7 +56,7 @@ class Options:
         "least distance of a candidate's score from the best positive's, in the score's own units", default=0.0
     )
     near_duplicate: float = args.option(
-        "share of common character trigrams from which a passage is a positive in other words", default=0.8
+        "share of common character trigrams from which a passage is a positive in other words", default=0.6
     )
     reranker: str | None = args.option(
         "cross-encoder that judges the drawn candidates once more and whose scores are kept for distillation",
@@ -63,6 +73,7 @@ class Options:
         """Refuse an empty window and an unknown source."""
         if self.source not in SOURCES:
             raise ValueError(f"--source {self.source}: it has to be one of {', '.join(SOURCES)}")
+        self.passage_template = checked_template(self.passage_template)
         if not 0 <= self.rank_min < self.rank_max:
             raise ValueError(f"--rank_min {self.rank_min} --rank_max {self.rank_max}: the window holds no rank")
         if not 0 < self.near_duplicate <= 1:
@@ -77,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
     (options,) = args.parse("retriever mine", __doc__ or "", argv, Options)
     start = time.monotonic()
     rows, moved = read_training_rows(options.train_data)
-    pool = read_pool(options.candidate_pool) if options.candidate_pool else all_passages(rows)
+    pool = read_pool(options.candidate_pool, options.passage_template) if options.candidate_pool else all_passages(rows)
     known = known_positives(rows)
     counts: Counter[str] = Counter()
     refusal = Refusal(options.near_duplicate)

@@ -38,6 +38,9 @@ class Options:
         "passages that the guide scores above the positive's score less this leave the softmax", default=0.0
     )
     matryoshka_dims: list[int] = args.option("lengths of the vectors' beginnings that are trained too", factory=list)
+    start_share: float = args.option(
+        "share of the starting weights mixed into the trained ones at the end, against forgetting", default=0.0
+    )
     eval_data: str | None = args.option("BEIR folder on which nDCG@10 is measured during training", default=None)
     eval_split: str = args.option("its judgements, qrels/<split>.tsv", default="dev")
     eval_max_passages: int = args.option("passages drawn from its corpus, relevant ones always kept; 0: all", default=0)
@@ -52,6 +55,8 @@ class Options:
         for name in ("temperature", "teacher_temperature"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"--{name} {getattr(self, name)} has to be above 0")
+        if not 0 <= self.start_share < 1:
+            raise ValueError(f"--start_share {self.start_share}: it has to be from 0 to below 1")
         if self.data_ratio and len(self.data_ratio) != len(self.train_data):
             raise ValueError(
                 f"--data_ratio has {len(self.data_ratio)} numbers for {len(self.train_data)} of --train_data: one each"

@@ -155,6 +155,8 @@ def finish(
 ) -> None:
     """Write the model folder, its card and the results, in that order."""
     output_dir, steps = Path(arguments.output_dir or ""), trainer.state.global_step
+    if options.start_share:
+        mix(trainer.model, load_model(options), options.start_share)
     folder.save(trainer.model, output_dir, options.query_instruction)
     check.store(trainer.model, output_dir)
     results = {
@@ -170,6 +172,15 @@ def finish(
     files.write_text(output_dir / "loss.svg", plots.svg(training.curve(trainer)))
     files.write_json(output_dir / "results.json", results | runtime.circumstances(arguments.seed, seconds))
     log.info("loss %.3f → %.3f; the model is in %s", results["loss_first"], results["loss_last"], output_dir)
+
+
+def mix(trained: "SentenceTransformer", start: "SentenceTransformer", share: float) -> None:
+    """Move the trained weights towards those of the start: (1 - share) · trained + share · start (LM-Cocktail)."""
+    import torch
+
+    with torch.no_grad():
+        for one, other in zip(trained.parameters(), start.parameters(), strict=True):
+            one.lerp_(other.to(one.device), share)
 
 
 def watched(history: list[dict]) -> dict:
