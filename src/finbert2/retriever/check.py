@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from finbert2 import args, encoder, files, runtime
 from finbert2.errors import UserError
+from finbert2.retriever.onnx_export import OnnxEncoder, setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,8 +116,7 @@ def texts_of(prompt: str) -> list[str]:
 
 def prompt_of(folder: Path) -> str:
     """Return the query prompt that a folder's configuration names."""
-    path = folder / "config_sentence_transformers.json"
-    return json.loads(path.read_text(encoding="utf-8"))["prompts"]["query"] if path.exists() else ""
+    return setting(folder / "config_sentence_transformers.json", "prompts", {}).get("query") or ""
 
 
 def by_sentence_transformers(folder: Path) -> "np.ndarray":
@@ -135,7 +135,7 @@ def by_auto_model(folder: Path, pooling: str, with_prompt: bool) -> "np.ndarray"
 
     tokenizer = encoder.load(AutoTokenizer.from_pretrained, str(folder))
     model = encoder.load(AutoModel.from_pretrained, str(folder), dtype=torch.float32).eval()
-    limit = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
+    limit = setting(folder / "sentence_bert_config.json", "max_seq_length", 512)
     texts = texts_of(prompt_of(folder) if with_prompt else "")
     batch = tokenizer(texts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
     with torch.no_grad():
@@ -162,8 +162,6 @@ def of_file(file: Path, folder: Path) -> "np.ndarray":
 
 def by_onnx(file: Path) -> "np.ndarray":
     """Return the vectors by an ONNX file of the folder."""
-    from finbert2.retriever.onnx_export import OnnxEncoder
-
     return OnnxEncoder(file).encode(texts_of(prompt_of(file.parents[1])))
 
 

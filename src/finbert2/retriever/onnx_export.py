@@ -95,6 +95,11 @@ def quantised(source: Path, target: Path) -> Path:
     return target
 
 
+def setting(path: Path, name: str, default: Any) -> Any:
+    """Return a value of one of a model folder's JSON files."""
+    return json.loads(path.read_text(encoding="utf-8")).get(name, default) if path.exists() else default
+
+
 class OnnxEncoder:
     """The `Encoder` of an exported file in a model folder with CLS pooling, longest texts first."""
 
@@ -106,8 +111,7 @@ class OnnxEncoder:
         if not Path(path).is_file():
             raise UserError(f"{path} does not exist: `finbert2 retriever export` writes it into a model folder")
         folder = Path(path).parents[1]
-        pooling = folder / "1_Pooling" / "config.json"
-        if pooling.exists() and not json.loads(pooling.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
+        if not setting(folder / "1_Pooling" / "config.json", "pooling_mode_cls_token", True):
             raise UserError(f"{path} is read by its CLS vector, but {folder} pools otherwise: name the folder instead")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -115,15 +119,16 @@ class OnnxEncoder:
         self.session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
         self.tokenizer = encoder.load(AutoTokenizer.from_pretrained, str(folder))
         self.batch_size = batch_size
-        prompts = folder / "config_sentence_transformers.json"
-        self.prompt = json.loads(prompts.read_text(encoding="utf-8"))["prompts"]["query"] if prompts.exists() else ""
+        self.prompt = setting(folder / "config_sentence_transformers.json", "prompts", {}).get("query") or ""
+        longest = setting(folder / "sentence_bert_config.json", "max_seq_length", 512)
+        self.limit = min(self.tokenizer.model_max_length, longest, 512)
 
     def encode(self, texts: Sequence[str], is_query: bool = False, show_progress: bool = False) -> "np.ndarray":
         """Return unit CLS vectors (texts, width) in float32; queries get the folder's prompt."""
         import numpy as np
 
         texts = [self.prompt + text for text in texts] if is_query else list(texts)
-        ids = encoder.tokenised(self.tokenizer, texts, min(self.tokenizer.model_max_length, 512))
+        ids = encoder.tokenised(self.tokenizer, texts, self.limit)
         order = sorted(range(len(texts)), key=lambda place: -len(ids[place]))
         found: list[Any] = [None] * len(texts)
         with encoder.progress(len(texts), show_progress) as bar:
