@@ -185,7 +185,7 @@ def test_everything_in_one_table(beir, tiny_encoder, cross_encoder, api, tmp_pat
     ]
     evaluate.main([str(word) for word in again])
     second = json.loads((tmp_path / "p/results.json").read_text())
-    assert second["runs"]["bm25"] == results["bm25"]
+    assert second["runs"]["run-bm25"] == results["bm25"]
     assert refused(capsys, evaluate.main, [*again, bad]) == (
         f"error: {bad} has no 'search_results': FlagEmbedding's search files do; TREC runs end in .trec"
     )
