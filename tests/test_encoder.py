@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoModel, AutoTokenizer
 
-from finbert2 import encoder, runtime
+from finbert2 import encoder, packing, runtime
 from finbert2.errors import UserError
 
 
@@ -41,6 +43,28 @@ def test_a_plain_bert_is_read_by_its_normalised_cls(tiny_bert, monkeypatch):
     expected = np.stack([vector / np.linalg.norm(vector) for vector in cls])
     assert ours.dtype == np.float32
     assert ours == pytest.approx(expected, abs=1e-5)
+
+
+def test_texts_without_padding_have_the_vectors_of_sentence_transformers(tiny_bert, monkeypatch):
+    """Whatever the batches, and back in the order of the texts; a model that cannot be packed is read by its peer."""
+    monkeypatch.setattr(runtime, "has_bf16", lambda: False)
+    texts = ["央行", "公司公告称，净利润2.1亿元，同比增长8.3%。" * 3, "", "半导体设备国产化加速", "央行"]
+    monkeypatch.setattr(packing, "KINDS", set())
+    expected = encoder.SentenceEncoder(tiny_bert).encode(texts)
+    monkeypatch.undo()
+    monkeypatch.setattr(runtime, "has_bf16", lambda: False)
+    for batch_size in (1, 2, 64):
+        assert encoder.SentenceEncoder(tiny_bert, batch_size).encode(texts) == pytest.approx(expected, abs=1e-5)
+
+
+@given(st.lists(st.integers(1, 30), max_size=40), st.integers(1, 8), st.integers(5, 60))
+def test_batches_hold_every_place_within_both_limits(lengths, most, tokens):
+    """A text longer than the budget is alone."""
+    order = list(range(len(lengths)))[::-1]
+    found = list(encoder.batches(order, lengths, most, tokens))
+    assert [place for batch in found for place in batch] == order
+    for batch in found:
+        assert len(batch) == 1 or (len(batch) <= most and sum(lengths[place] for place in batch) <= tokens)
 
 
 def test_no_text_gives_no_vector(tiny_bert):

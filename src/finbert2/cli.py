@@ -18,6 +18,8 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("retriever", "mine", "training rows + passages → rows with hard negatives"),
     ("retriever", "train", "rows → sentence encoder (a SentenceTransformer folder)"),
     ("retriever", "evaluate", "models + queries, passages, judgements → nDCG, MRR, MAP, recall at k"),
+    ("retriever", "check", "model folder → which loaders read it right, proved on stored vectors"),
+    ("retriever", "export", "model folder → ONNX files, fp32 and int8"),
     ("retriever", "index", "passages → Milvus collection (a file or a server)"),
     ("retriever", "search", "query → ranked passages, dense, BM25 or hybrid"),
     ("topics", "run", "titles → topics, their words, quality, figures, a saved model"),

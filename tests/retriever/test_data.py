@@ -6,6 +6,19 @@ from finbert2.retriever import benchmark, data
 from .conftest import jsonl
 
 
+def test_the_template_leaves_empty_lines_out():
+    template = data.checked_template("{title}\\n发布日期：{date} {company}\\n正文：\\n{text}")
+    values = {"title": None, "company": ["甲", "乙"], "text": "降息"}
+    assert data.passage_text(values, template) == "发布日期： 甲,乙\n正文：\n降息"
+    assert data.passage_text({"text": "降息", "title": "央行"}) == "央行\n降息"
+    assert data.passage_text({"text": "{title}"}) == "{title}"
+    fields = "{title}, {date}, {company}, {institution}, {industry}, {text}"
+    for wrong, what in (("{title}", "lacks {text}"), ("{text} {author}", "has {author}")):
+        with pytest.raises(ValueError) as raised:
+            data.checked_template(wrong)
+        assert str(raised.value) == f"--passage_template {what}: it may hold {fields}"
+
+
 def message(call, *arguments) -> str:
     with pytest.raises(UserError) as raised:
         call(*arguments)

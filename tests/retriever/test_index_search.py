@@ -55,7 +55,21 @@ def test_what_is_indexed_is_found(tmp_path, passages, tiny_encoder, capsys):
     rows[0]["text"] = "光伏" * 50_000
     call(index.main, "--model_name_or_path", tiny_encoder, "--corpus", jsonl(passages, rows), *where)
     again = json.loads((tmp_path / "p.db.results.json").read_text())
-    assert (again["written"], again["unchanged"], again["shortened"]) == (1, 31, 1)
+    assert (again["written"], again["windows"], again["unchanged"], again["shortened"]) == (1, 223, 31, 0)
+    found = hits(capsys, *where, "--query", "光伏光伏", "--mode", "bm25", "--top_k", 5)
+    assert [hit["id"] for hit in found].count("p00") == 1
+    rows[0]["text"] = "白酒"
+    call(index.main, "--model_name_or_path", tiny_encoder, "--corpus", jsonl(passages, rows), *where)
+    assert hits(capsys, *where, "--query", "光伏光伏", "--mode", "bm25", "--filter", 'document == "p00"') == []
+    call(index.main, *where, "--delete", "p00", "p01", "nobody")
+    assert json.loads((tmp_path / "p.db.results.json").read_text())["deleted"] == 2
+    left = hits(capsys, *where, "--query", "半导体", "--mode", "dense", "--top_k", 40)
+    assert len({hit["id"] for hit in left}) == len(left) == 30
+    argv = ["--model_name_or_path", tiny_encoder, "--corpus", passages, *where, "--window", 300, "--stride", 300]
+    assert refused(capsys, index.main, argv) == (
+        "error: the collection 'passages' was made with --window 500, not 300: "
+        "give the same, or index into another collection"
+    )
 
     other = tmp_path / "other"
     shutil.copytree(tiny_encoder, other)

@@ -9,9 +9,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from finbert2 import encoder
 from finbert2.errors import UserError
-from finbert2.retriever import data, train
+from finbert2.retriever import benchmark, data, metrics, recipe, train, trainer
 from finbert2.retriever.draw import Batches, Groups
-from finbert2.retriever.loss import Collator, info_nce, pack
 
 from .conftest import jsonl, refused
 
@@ -82,44 +81,64 @@ def test_batches_hold_no_false_negative(rows, together):
         assert found == list(batches)
         for first in range(0, len(found), together):
             places = [place for batch in found[first : first + together] for place in batch]
-            assert len({rows[n].query for _, n in places}) == len(places) == 4 * together
-            for epoch_, n in places:
-                others = [groups[epoch_, m].passages for _, m in places if m != n]
+            assert len({rows[n].query for _, n, _ in places}) == len(places) == 4 * together
+            for epoch_, n, _ in places:
+                others = [groups[epoch_, m].passages for _, m, _ in places if m != n]
                 assert not set(rows[n].positives) & {text for passages in others for text in passages}
+
+
+def sources(n_first, n_second, **options):
+    def rows(name, number, source, **more):
+        return [
+            data.TrainingRow(f"{name}{n}", [f"{name}正{n}"], [f"{name}负{n}"], source=source, **more)
+            for n in range(number)
+        ]
+
+    return Groups(rows("甲", n_first, 0) + rows("乙", n_second, 1, **options), 2, "", seed=0)
+
+
+def test_sources_in_ratio_repeat_rows_with_new_draws():
+    batches = Batches(sources(12, 4), 4, ratio=[1, 3])
+    assert len(list(batches)) == len(batches) == 4
+    found = batches.order([0, 1], 0)
+    assert len(found) == 16 == len(set(found))
+    assert sum(place.row < 12 for place in found) == 4
+    assert sorted(place.copy for place in found if place.row >= 12) == [0] * 4 + [1] * 4 + [2] * 4
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_one_source_a_step(together):
+    batches = Batches(sources(17, 9), 2, together, one_source=True)
+    found = list(batches)
+    assert len(found) == len(batches) == (16 + 8) // 2
+    for first in range(0, len(found), together):
+        assert len({place.row < 17 for batch in found[first : first + together] for place in batch}) == 1
+    with pytest.raises(UserError, match="^the rows of a source do not fill one step of 10 on 1 process"):
+        Batches(sources(17, 9), 10, one_source=True)
+
+
+def test_rows_without_in_batch_negatives_ask_nothing_of_the_others():
+    same = [data.TrainingRow(f"{n}", ["正"], ["负"], in_batch=False) for n in range(4)]
+    assert len(list(Batches(Groups(same, 2, "", 0), 4))) == 1
+    seeing = [data.TrainingRow("甲", ["正"], ["他"]), *same[:1], data.TrainingRow("丙", ["另"], ["外"])]
+    for batch in Batches(Groups(seeing, 2, "", 0), 2):
+        assert {place.row for place in batch} != {0, 1}
+
+
+def test_a_teachers_scores_follow_the_draw():
+    row = data.TrainingRow("甲", ["一"], ["二", "三"], pos_scores=[9.0], neg_scores=[1.0, 2.0])
+    other = data.TrainingRow("乙", ["四"], ["五"])
+    group = Groups([row, other], 4, "", 0)[0, 0]
+    known = {"一": 9.0, "二": 1.0, "三": 2.0}
+    assert [known.get(text) for text in group.passages[:3]] == list(group.scores[:3])
+    assert group.scores[3] != group.scores[3]  # NaN: another row's passage
+    assert Groups([row, other], 2, "", 0)[0, 1].scores == ()
 
 
 def test_rows_that_cannot_share_a_batch():
     same = [data.TrainingRow("甲", ["一"], ["二", "三"]) for _ in range(4)]
     with pytest.raises(UserError, match="too many rows share queries or passages for batches of 2 without false"):
         list(Batches(Groups(same, 2, "", 0), 2))
-
-
-@pytest.mark.parametrize("mini_batch_tokens", [0, 50])
-def test_the_loss_is_info_nce(rows, tiny_encoder, mini_batch_tokens):
-    options = train.Options([""], str(tiny_encoder), query_max_len=48, passage_max_len=32)
-    model = train.load_model(options).eval()
-    groups = [Groups(rows, 5, "为这个：", 0)[0, n] for n in (0, 5, 10, 15)]
-    batch = Collator(model.tokenizer, 48, 32)(groups)
-    keys = ("input_ids", "position_ids", "cu_seq_lens_q")
-    features = [{key: batch[f"{column}_{key}"] for key in keys} for column in ("query", "positive", "negative")]
-    pack(model)
-    loss = info_nce(model, 0.01, mini_batch_tokens)(features, None)
-    loss.backward()
-    found = model[0].auto_model.embeddings.word_embeddings.weight.grad.clone()
-    model.zero_grad()
-    model[0].auto_model.set_attn_implementation("sdpa")
-
-    def embed(texts):
-        tokens = model.tokenizer(texts, padding=True, return_tensors="pt")
-        return torch.nn.functional.normalize(model[0].auto_model(**tokens).last_hidden_state[:, 0], dim=-1)
-
-    queries = embed([group.query for group in groups])
-    passages = embed([group.passages[n] for n in range(5) for group in groups])  # all positives first
-    direct = torch.nn.functional.cross_entropy(queries @ passages.T / 0.01, torch.arange(4))
-    direct.backward()
-    assert loss.item() == pytest.approx(direct.item(), abs=1e-4)
-    expected = model[0].auto_model.embeddings.word_embeddings.weight.grad
-    assert (found - expected).norm() / expected.norm() < 1e-4
 
 
 def test_training_lowers_the_loss_and_its_folder_opens_everywhere(train_file, tiny_encoder, tmp_path):
@@ -135,7 +154,7 @@ def test_training_lowers_the_loss_and_its_folder_opens_everywhere(train_file, ti
     assert pooling["pooling_mode_cls_token"] and not pooling["pooling_mode_mean_tokens"]
     assert (out / "README.md").read_text().count("train.jsonl") == 1
     model = SentenceTransformer(str(out))
-    assert model.prompts == {"query": train.INSTRUCTION, "document": ""}
+    assert model.prompts == {"query": recipe.INSTRUCTION, "document": ""}
     assert model.max_seq_length == 48
     vectors = model.encode(TEXTS)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -144,7 +163,7 @@ def test_training_lowers_the_loss_and_its_folder_opens_everywhere(train_file, ti
         cls = plain(**tokenizer(TEXTS, padding=True, return_tensors="pt")).last_hidden_state[:, 0]
     assert np.allclose(torch.nn.functional.normalize(cls, dim=-1).numpy(), vectors, atol=1e-5)
     with_prompt = model.encode(TEXTS, prompt_name="query")
-    assert np.allclose(with_prompt, model.encode([train.INSTRUCTION + text for text in TEXTS]), atol=1e-5)
+    assert np.allclose(with_prompt, model.encode([recipe.INSTRUCTION + text for text in TEXTS]), atol=1e-5)
     assert np.allclose(encoder.SentenceEncoder(str(out)).encode(TEXTS, is_query=True), with_prompt, atol=2e-2)  # bf16
 
 
@@ -163,6 +182,50 @@ def test_an_interrupted_run_resumes_to_the_same_weights(train_file, tiny_encoder
     assert (tmp_path / "a/results.json").stat().st_mtime_ns == before
 
 
+def test_evaluation_stops_early_and_keeps_the_best(train_file, tiny_encoder, beir, tmp_path):
+    out = tmp_path / "out"
+    run(flags(
+        train_file, tiny_encoder, out, "--max_steps", 40, "--learning_rate", 2e-2, "--bf16", "False",
+        "--eval_data", beir, "--eval_strategy", "steps", "--eval_steps", 4, "--early_stopping_patience", 2,
+        "--matryoshka_dims", 8,
+    ))  # fmt: skip
+    results = json.loads((out / "results.json").read_text())
+    scores = [entry["eval_ndcg@10"] for entry in results["evaluations"]]
+    best = scores.index(max(scores))
+    assert results["best_ndcg@10"] == scores[best]
+    assert results["steps"] == 4 * len(scores) and (len(scores) == best + 3 or results["steps"] == 40)
+    assert len(results["positive_rank"]) == results["steps"] and min(results["positive_rank"]) >= 1
+    kept = encoder.load_sentence_transformer(str(out))
+    measured = metrics.measure(
+        trainer.encoder_run(kept, benchmark.load(beir, "dev")), benchmark.load(beir, "dev").judgements
+    )
+    assert measured["ndcg@10"] == pytest.approx(scores[best], abs=1e-6)
+
+
+def test_the_start_is_mixed_in(tiny_encoder):
+    options = recipe.Options([""], str(tiny_encoder), query_max_len=48, passage_max_len=32)
+    start, trained = train.load_model(options), train.load_model(options)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter += 1
+    train.mix(trained, start, 0.25)
+    for one, other in zip(trained.parameters(), start.parameters(), strict=True):
+        assert torch.allclose(one, other + 0.75, atol=1e-6)
+
+
+def test_sources_guide_and_teacher_train_together(training_rows, tiny_encoder, tmp_path):
+    for row in training_rows[:16]:
+        row |= {"pos_scores": [1.0], "neg_scores": [0.1] * len(row["neg"])}
+    first, second = jsonl(tmp_path / "a.jsonl", training_rows[:16]), jsonl(tmp_path / "b.jsonl", training_rows[16:])
+    out = tmp_path / "out"
+    run(flags(
+        first, tiny_encoder, out, "--train_data", first, second, "--data_ratio", 3, 1, "--one_source_a_batch", "True",
+        "--no_in_batch_negatives", second, "--guide_model", tiny_encoder, "--distillation_weight", 1, "--max_steps", 4,
+    ))  # fmt: skip
+    results = json.loads((out / "results.json").read_text())
+    assert results["steps"] == 4 and results["loss_last"] > 0
+
+
 def test_messages_of_train(train_file, tiny_encoder, tmp_path, capsys):
     argv = flags(train_file, tiny_encoder, tmp_path / "a")
     assert refused(capsys, train.main, [*argv, "--passage_max_len", 512]) == (
@@ -172,11 +235,24 @@ def test_messages_of_train(train_file, tiny_encoder, tmp_path, capsys):
         "error: 32 rows do not fill one step of 64 on 1 process(es): "
         "lower --per_device_train_batch_size or give more rows"
     )
-    assert refused(capsys, train.main, [*argv, "--temperature", 0]) == (
-        "finbert2 retriever train: error: --temperature 0.0 has to be above 0"
+    name = "finbert2 retriever train: error: "
+    for more, message in (
+        (["--temperature", 0], "--temperature 0.0 has to be above 0"),
+        (["--start_share", 1], "--start_share 1.0: it has to be from 0 to below 1"),
+        (["--data_ratio", 1, 2], "--data_ratio has 2 numbers for 1 of --train_data: one each"),
+        (["--no_in_batch_negatives", "x"], "--no_in_batch_negatives x: it is not one of --train_data"),
+    ):
+        assert refused(capsys, train.main, [*argv, *more]) == name + message
+    assert refused(capsys, train.main, [*argv, "--eval_data", "x"]) == (
+        "error: evaluation during training takes both --eval_data FOLDER and --eval_strategy steps (or epoch): "
+        "--eval_data is x, --eval_strategy is no"
     )
-    assert refused(capsys, train.main, [*argv, "--eval_strategy", "steps", "--eval_steps", 2]).endswith(
-        "there is no evaluation during training; use `retriever evaluate` after it"
+    assert refused(capsys, train.main, [*argv, "--distillation_weight", 1]) == (
+        "error: --distillation_weight 1.0: no row has 'pos_scores' and 'neg_scores'; "
+        "`retriever mine --reranker` writes them"
+    )
+    assert refused(capsys, train.main, [*flags(train_file, tiny_encoder, tmp_path / "m"), "--matryoshka_dims", 64]) == (
+        f"error: --matryoshka_dims 64: the vectors of {tiny_encoder} are 32 long"
     )
 
 

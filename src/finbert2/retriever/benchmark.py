@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from finbert2 import files
 from finbert2.errors import UserError
 from finbert2.files import Row
-from finbert2.retriever.data import content_id, passage_text
+from finbert2.retriever.data import TEMPLATE, content_id, passage_text
 
 Judgements = dict[str, dict[str, int]]
 
@@ -21,14 +21,15 @@ class Benchmark:
     queries: dict[str, str]
     judgements: Judgements
     files: list[Path]
+    sources: dict[str, str] = field(default_factory=dict)  # query → `source` in queries.jsonl, if any
 
 
-def load(path: str | Path, split: str) -> Benchmark:
+def load(path: str | Path, split: str, template: str = TEMPLATE) -> Benchmark:
     """Return a BEIR folder's split, or a flat file of labelled pairs (which has no splits)."""
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist: --data names a BEIR folder or a file of labelled pairs")
-    found = load_beir(path, split) if path.is_dir() else load_flat(path)
+    found = load_beir(path, split, template) if path.is_dir() else load_flat(path, template)
     judged = {query: labels for query, labels in found.judgements.items() if any(v > 0 for v in labels.values())}
     if not judged:
         raise UserError(f"{found.files[-1]} has no relevant passage for any query: scores above 0 are relevant")
@@ -42,7 +43,7 @@ def has_split(path: str | Path, split: str) -> bool:
     return (Path(path) / "qrels" / f"{split}.tsv").is_file()
 
 
-def load_beir(folder: Path, split: str) -> Benchmark:
+def load_beir(folder: Path, split: str, template: str) -> Benchmark:
     """Return `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv` of a folder."""
     paths = [folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels" / f"{split}.tsv"]
     for path in paths[:2]:
@@ -51,9 +52,11 @@ def load_beir(folder: Path, split: str) -> Benchmark:
     if not paths[2].is_file():
         splits = ", ".join(sorted(p.stem for p in (folder / "qrels").glob("*.tsv"))) or "none"
         raise UserError(f"{folder} has no qrels/{split}.tsv; it has: {splits}. Choose one by --split")
-    passages = by_id(paths[0], lambda row: passage_text(row.values.get("title"), row.text("text")))
+    passages = by_id(paths[0], lambda row: passage_text({**row.values, "text": row.text("text")}, template))
     queries = by_id(paths[1], lambda row: row.text("text"))
-    return Benchmark(passages, queries, read_judgements(paths[2], passages, queries), paths)
+    sources = by_id(paths[1], lambda row: str(row.values.get("source") or ""))
+    named = {query: source for query, source in sources.items() if source}
+    return Benchmark(passages, queries, read_judgements(paths[2], passages, queries), paths, named)
 
 
 def by_id(path: Path, text: Callable[[Row], str]) -> dict[str, str]:
@@ -91,7 +94,7 @@ def grade(row: Row, *columns: str) -> int:
         raise UserError(f"{row.place} has {value!r} for '{columns[0]}': an integer was expected") from None
 
 
-def load_flat(path: Path) -> Benchmark:
+def load_flat(path: Path, template: str) -> Benchmark:
     """Return FIR-Bench's records `query|question, title, passage, label` as a benchmark; ids are content hashes.
 
     Labels 0 and 1 mean what they say. Where a 2 occurs, 2 is relevant and 1 unsure: the passage stays in the corpus,
@@ -102,7 +105,7 @@ def load_flat(path: Path) -> Benchmark:
     judgements: Judgements = {}
     for row in files.read_rows(path):
         query = row.text("query", "question")
-        passage = passage_text(row.values.get("title"), row.text("passage", "text"))
+        passage = passage_text({**row.values, "text": row.text("passage", "text")}, template)
         query_id, passage_id = content_id(query), content_id(passage)
         queries[query_id], passages[passage_id] = query, passage
         labels = judgements.setdefault(query_id, {})
@@ -131,4 +134,5 @@ def sample(full: Benchmark, max_queries: int, max_passages: int, seed: int) -> B
         {query: full.queries[query] for query in queries},
         {q: {p: value for p, value in labels.items() if p in kept} for q, labels in judgements.items()},
         full.files,
+        full.sources,
     )

@@ -1,20 +1,32 @@
 """Training rows in FlagEmbedding's format, and the one template by which a passage becomes a text."""
 
+import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from finbert2 import files
 from finbert2.errors import UserError
 from finbert2.files import Row
 
+TEMPLATE = "{title}\n{text}"
+TEMPLATE_HELP = (
+    "what is read of a passage; fields: title, date, company, institution, industry, text; \\n breaks the line"
+)
+FIELDS = ("title", "date", "company", "institution", "industry", "text")
+
 
 @dataclass
 class TrainingRow:
-    """A query with its positives and negatives; `prompt` takes the instruction's place for this row."""
+    """A query with its positives and negatives; `prompt` takes the instruction's place for this row.
+
+    `source` is the number of the file or folder it was read from. Without `in_batch` it is contrasted with its own
+    negatives only.
+    """
 
     query: str
     positives: list[str]
@@ -22,6 +34,8 @@ class TrainingRow:
     prompt: str | None = None
     pos_scores: list[float] | None = None
     neg_scores: list[float] | None = None
+    source: int = 0
+    in_batch: bool = True
 
     def as_record(self) -> dict[str, Any]:
         """Return the row as FlagEmbedding writes it, absent parts left out."""
@@ -30,9 +44,39 @@ class TrainingRow:
         return record | {name: value for name, value in extra.items() if value is not None}
 
 
-def passage_text(title: str | None, text: str) -> str:
-    """Return what the encoder and BM25 see of a passage, in training, evaluation and search alike."""
-    return f"{title}\n{text}" if title else text
+def passage_text(values: Mapping[str, Any], template: str = TEMPLATE) -> str:
+    """Return what the encoder and BM25 see of a passage, in mining, evaluation and search alike.
+
+    `template` is filled with the record's fields; a line of it none of whose fields has a value is left out.
+    """
+    fields = {name: field_text(values.get(name)) for name in FIELDS}
+    lines = []
+    for line in template.split("\n"):
+        named = [name for _, name, _, _ in Formatter().parse(line) if name]
+        if not named or any(fields[name] for name in named):
+            lines.append(line.format(**fields))
+    return "\n".join(lines)
+
+
+def field_text(value: Any) -> str:
+    """Return a field's value as text; lists are joined by commas."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def checked_template(template: str) -> str:
+    """Return a template of the command line, backslash n as line breaks; raise `ValueError` if it cannot be filled."""
+    template = template.replace("\\n", "\n")
+    try:
+        named = [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+    except ValueError:
+        named = [""]
+    strangers = [name for name in named if name not in FIELDS]
+    if strangers or "text" not in named:
+        wrong = f"has {{{strangers[0]}}}" if strangers else "lacks {text}"
+        raise ValueError(f"--passage_template {wrong}: it may hold {', '.join(f'{{{name}}}' for name in FIELDS)}")
+    return template
 
 
 def content_id(*parts: str) -> str:
@@ -40,17 +84,22 @@ def content_id(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def read_training_rows(paths: Iterable[str | Path]) -> tuple[list[TrainingRow], int]:
+def read_training_rows(
+    paths: Iterable[str | Path], no_in_batch: Iterable[str | Path] = ()
+) -> tuple[list[TrainingRow], int]:
     """Return the rows of files and folders, and how many negatives went because they are positives of their query.
 
-    Raises `UserError` for a row that cannot be trained on and for a file without rows.
+    Rows of the paths in `no_in_batch` are marked so. Raises `UserError` for a row that cannot be trained on and for a
+    file without rows.
     """
     rows: list[TrainingRow] = []
-    for path in files.expand(paths, (".jsonl", ".json")):
-        found = [training_row(row) for row in files.read_rows(path)]
-        if not found:
-            raise UserError(f"{path} holds no rows: each line has to be one object with 'query', 'pos' and 'neg'")
-        rows += found
+    alone = set(map(Path, no_in_batch))
+    for source, entry in enumerate(map(Path, paths)):
+        for path in files.expand([entry], (".jsonl", ".json")):
+            found = [training_row(row) for row in files.read_rows(path)]
+            if not found:
+                raise UserError(f"{path} holds no rows: each line has to be one object with 'query', 'pos' and 'neg'")
+            rows += [dataclasses.replace(row, source=source, in_batch=entry not in alone) for row in found]
     known = known_positives(rows)
     return rows, sum(drop_positives(row, known[row.query]) for row in rows)
 
@@ -108,9 +157,9 @@ def all_passages(rows: Iterable[TrainingRow]) -> list[str]:
     return list(dict.fromkeys(text for row in rows for text in (*row.positives, *row.negatives)))
 
 
-def read_pool(path: str | Path) -> list[str]:
-    """Return the passages of a candidate pool, a file with `text` and perhaps `title`, each once."""
-    texts = [passage_text(row.values.get("title"), row.text("text")) for row in files.read_rows(path)]
+def read_pool(path: str | Path, template: str = TEMPLATE) -> list[str]:
+    """Return the passages of a candidate pool, a file with `text` and perhaps other fields, each once."""
+    texts = [passage_text({**row.values, "text": row.text("text")}, template) for row in files.read_rows(path)]
     if not texts:
         raise UserError(f"{path} holds no passages: each line has to be one object with 'text'")
     return list(Counter(texts))

@@ -4,13 +4,19 @@ import dataclasses
 import logging
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finbert2 import args, files, runtime
-from finbert2.retriever import benchmark, lexical, metrics, ranking
+from finbert2.errors import UserError
+from finbert2.retriever import benchmark, lexical, metrics, ranking, report, runs, windows
 from finbert2.retriever.benchmark import Benchmark
+from finbert2.retriever.data import TEMPLATE, TEMPLATE_HELP, checked_template
 from finbert2.retriever.ranking import Run
+
+if TYPE_CHECKING:
+    from finbert2.encoder import Encoder
 
 log = logging.getLogger(__name__)
 DEPTH = 100
@@ -30,13 +36,26 @@ class Options:
     analyzer: str = args.option("BM25's tokens: bigrams (of characters) or words (jieba's)", default="bigrams")
     max_queries: int = args.option("queries drawn from the split; 0: all", default=0)
     max_passages: int = args.option("passages drawn from the corpus, relevant ones always kept; 0: all", default=0)
+    passage_template: str = args.option(TEMPLATE_HELP, default=TEMPLATE)
+    window: int = args.option("characters of a window, its best one scoring a passage; 0: no windows", default=0)
+    stride: int = args.option("characters from one window to the next; FIR-Bench's authors: 400 and 380", default=380)
+    reranker: str | None = args.option("cross-encoder that orders the best hybrid hits anew", default=None)
+    rerank_depth: int = args.option("hits that it orders", default=50)
+    endpoint: str | None = args.option(
+        "OpenAI-compatible API as a further model, its URL up to /v1; key: OPENAI_API_KEY", default=None
+    )
+    endpoint_model: str = args.option("the endpoint's model", default="text-embedding-3-large")
+    runs: list[str] = args.option("TREC runs or FlagEmbedding search results to measure beside", factory=list)
     batch_size: int = args.option("texts a forward pass", default=64)
     seed: int = args.option("seed of the sampling", default=42)
 
     def __post_init__(self) -> None:
-        """Refuse an unknown analyzer."""
+        """Refuse an unknown analyzer and windows that leave gaps."""
         if self.analyzer not in lexical.ANALYZERS:
             raise ValueError(f"--analyzer {self.analyzer}: it has to be one of {', '.join(lexical.ANALYZERS)}")
+        self.passage_template = checked_template(self.passage_template)
+        if self.window and not 0 < self.stride <= self.window:
+            raise ValueError(f"--stride {self.stride}: it has to be from 1 to --window {self.window}")
 
 
 @args.command
@@ -44,20 +63,29 @@ def main(argv: list[str] | None = None) -> None:
     """Read the benchmark, rank by each model, measure, write runs, results and a table."""
     (options,) = args.parse("retriever evaluate", __doc__ or "", argv, Options)
     start = time.monotonic()
-    full = benchmark.load(options.data, options.split)
+    full = benchmark.load(options.data, options.split, options.passage_template)
     test = benchmark.sample(full, options.max_queries, options.max_passages, options.seed)
     dev = dev_queries(options, test)
+    extra = {f"run-{Path(path).stem}": known_queries(runs.read(path), path, test) for path in options.runs}
     lexical_test, lexical_dev = bm25(test, dev, options.analyzer)
-    runs = {"bm25": lexical_test}
+    found = {"bm25": lexical_test}
     results: dict[str, Any] = {"models": {}, "bm25": metrics.measure(lexical_test, test.judgements), "hybrid": {}}
-    for name in dict.fromkeys(options.model_name_or_path):
-        dense_test, dense_dev = dense(name, test, dev, options.batch_size)
+    for name, encoder in encoders(options):
+        dense_test, dense_dev = dense(name, encoder, test, dev, options)
         weight = best_weight(dense_dev, lexical_dev, dev) if dev else None
         hybrid = combine(dense_test, lexical_test, weight)
         method = "RRF" if weight is None else "weighted, chosen on dev"
         results["models"][name] = metrics.measure(dense_test, test.judgements)
         results["hybrid"][name] = {**metrics.measure(hybrid, test.judgements), "weight": weight, "method": method}
-        runs |= {f"dense-{slug(name)}": dense_test, f"hybrid-{slug(name)}": hybrid}
+        found |= {f"dense-{report.slug(name)}": dense_test, f"hybrid-{report.slug(name)}": hybrid}
+        if options.reranker:
+            reranked = rerank(hybrid, test, options)
+            results.setdefault("reranked", {})[name] = metrics.measure(reranked, test.judgements)
+            found[f"reranked-{report.slug(name)}"] = reranked
+    if extra:
+        results["runs"] = {name: metrics.measure(run, test.judgements) for name, run in extra.items()}
+        found |= extra
+    results |= report.details(found, test, options.seed)
     results |= {
         "split": options.split,
         "analyzer": options.analyzer,
@@ -68,17 +96,60 @@ def main(argv: list[str] | None = None) -> None:
         "data": files.fingerprint(full.files),
         **runtime.circumstances(options.seed, time.monotonic() - start),
     }
-    for name, run in runs.items():
-        files.write_text(Path(options.output_dir) / "runs" / f"{name}.trec", trec(run, name))
+    report.write(Path(options.output_dir), found, test, results, options.data)
     files.write_json(Path(options.output_dir) / "results.json", results)
-    sys.stdout.write(table(results))
+    sys.stdout.write(report.table(results))
+
+
+def encoders(options: Options) -> "Iterator[tuple[str, Encoder]]":
+    """Yield name and encoder of every model asked for, each opened when it is its turn."""
+    from finbert2.encoder import SentenceEncoder
+    from finbert2.retriever.endpoint import Endpoint
+    from finbert2.retriever.onnx_export import OnnxEncoder
+
+    for name in dict.fromkeys(options.model_name_or_path):
+        if name.endswith(".onnx"):
+            yield name, OnnxEncoder(name, batch_size=options.batch_size)
+        else:
+            yield name, SentenceEncoder(name, batch_size=options.batch_size)
+    if options.endpoint:
+        cache = Path(options.output_dir) / "endpoint_cache.jsonl"
+        yield options.endpoint_model, Endpoint(options.endpoint, options.endpoint_model, cache)
+
+
+def known_queries(run: Run, path: str, test: Benchmark) -> Run:
+    """Return a run's judged queries; raise `UserError` if it has none of them."""
+    kept = {query: run.get(query, []) for query in test.queries}
+    if not any(kept.values()):
+        raise UserError(f"{path} ranks none of the {len(test.queries)} judged queries: is it a run over the same data?")
+    return kept
+
+
+def rerank(run: Run, test: Benchmark, options: Options) -> Run:
+    """Return a run whose first hits a cross-encoder has put in order; the others stay behind them."""
+    from finbert2.retriever.reranker import Reranker
+
+    reranker = Reranker(options.reranker or "", options.batch_size)
+    log.info("%s: %d queries, %d hits each", options.reranker, len(run), options.rerank_depth)
+    heads = {query: ranked[: options.rerank_depth] for query, ranked in run.items()}
+    pairs = [(test.queries[query], test.passages[passage]) for query, head in heads.items() for passage, _ in head]
+    scores = iter(reranker.score(pairs, show_progress=True))
+    reordered = {}
+    for query, head in heads.items():
+        ordered = sorted(((next(scores), passage) for passage, _ in head), reverse=True)
+        floor = min((score for score, _ in ordered), default=0.0)
+        tail = [(p, floor - place) for place, (p, _) in enumerate(run[query][len(head) :], start=1)]
+        reordered[query] = [(passage, score) for score, passage in ordered] + tail
+    return reordered
 
 
 def dev_queries(options: Options, test: Benchmark) -> Benchmark | None:
     """Return the dev split over the test's passages, or None where there is none or it is the one evaluated."""
     if options.split == "dev" or not benchmark.has_split(options.data, "dev"):
         return None
-    dev = benchmark.sample(benchmark.load(options.data, "dev"), options.max_queries, 0, options.seed)
+    dev = benchmark.sample(
+        benchmark.load(options.data, "dev", options.passage_template), options.max_queries, 0, options.seed
+    )
     judged = {
         query: {passage: value for passage, value in labels.items() if passage in test.passages}
         for query, labels in dev.judgements.items()
@@ -98,18 +169,17 @@ def bm25(test: Benchmark, dev: Benchmark | None, analyzer: str) -> tuple[Run, Ru
     return ranking.positive(first), ranking.positive(second)
 
 
-def dense(name: str, test: Benchmark, dev: Benchmark | None, batch_size: int) -> tuple[Run, Run]:
+def dense(name: str, encoder: "Encoder", test: Benchmark, dev: Benchmark | None, options: Options) -> tuple[Run, Run]:
     """Return a model's runs of the test and the dev queries; the passages are encoded once."""
-    from finbert2.encoder import SentenceEncoder
-
-    encoder = SentenceEncoder(name, batch_size=batch_size)
-    log.info("%s: %d passages", name, len(test.passages))
-    passages = encoder.encode(list(test.passages.values()), show_progress=True)
-    runs = []
+    parts, starts = windows.split(test.passages.values(), options.window, options.stride)
+    log.info("%s: %d passages in %d parts", name, len(test.passages), len(parts))
+    passages = encoder.encode(parts)
+    found = []
     for queries in (test.queries, dev.queries if dev else {}):
         vectors = encoder.encode(list(queries.values()), is_query=True) if queries else passages[:0]
-        runs.append(ranking.rank(queries, ranking.products(vectors, passages), list(test.passages), DEPTH))
-    return runs[0], runs[1]
+        blocks = (windows.fold(block, starts) for block in ranking.products(vectors, passages))
+        found.append(ranking.rank(queries, blocks, list(test.passages), DEPTH))
+    return found[0], found[1]
 
 
 def combine(dense_run: Run, lexical_run: Run, weight: float | None) -> Run:
@@ -123,36 +193,6 @@ def best_weight(dense_run: Run, lexical_run: Run, dev: Benchmark) -> float:
     """Return the weight of the dense scores with the highest nDCG@10 on dev, the smallest of equals."""
     found = {w: metrics.measure(combine(dense_run, lexical_run, w), dev.judgements)["ndcg@10"] for w in WEIGHTS}
     return max(found, key=lambda weight: (found[weight], -weight))
-
-
-def slug(name: str) -> str:
-    """Return a model's name as part of a file's."""
-    return name.strip("./").replace("/", "_") or "model"
-
-
-def trec(run: Run, tag: str) -> str:
-    """Return a run as TREC's lines `query Q0 passage rank score tag`."""
-    lines = [
-        f"{query} Q0 {passage} {place} {score:.6f} {tag}\n"
-        for query, ranked in run.items()
-        for place, (passage, score) in enumerate(ranked, start=1)
-    ]
-    return "".join(lines)
-
-
-def table(results: dict[str, Any]) -> str:
-    """Return the metrics as a text table, one line a method."""
-    rows = {"BM25": results["bm25"]} | results["models"]
-    for name, values in results["hybrid"].items():
-        how = "RRF" if values["weight"] is None else f"{values['weight']:.1f} dense"
-        rows[f"{name} + BM25 ({how})"] = values
-    names = [name for name in results["bm25"]]
-    width = max(len(name) for name in rows)
-    lines = [f"{'':{width}}" + "".join(f"{name:>14}" for name in names)]
-    lines += [f"{row:{width}}" + "".join(f"{values[name]:>14.4f}" for name in names) for row, values in rows.items()]
-    sampled = ", sampled" if results["sampled"] else ""
-    lines.append(f"{results['n_queries']} queries, {results['n_passages']} passages{sampled}")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

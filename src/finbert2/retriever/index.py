@@ -5,16 +5,16 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finbert2 import args, encoder, files, runtime
 from finbert2.errors import UserError
 from finbert2.files import Row
-from finbert2.retriever import store
-from finbert2.retriever.data import content_id, passage_text
+from finbert2.retriever import store, windows
+from finbert2.retriever.data import TEMPLATE, TEMPLATE_HELP, checked_template, content_id, field_text, passage_text
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -26,15 +26,29 @@ log = logging.getLogger(__name__)
 class Options:
     """Which passages go where."""
 
-    corpus: str = args.option(
-        "passages, .jsonl or .csv: text, optional id, title, date, company, institution, industry"
-    )
     uri: str = args.option("Milvus Lite file that ends in .db, or a server as http://host:19530")
+    corpus: str | None = args.option(
+        "passages, .jsonl or .csv: text, optional id, title, date, company, institution, industry", default=None
+    )
+    delete: list[str] = args.option("ids of documents that are taken out", factory=list)
     model_name_or_path: str = args.option("encoder", default="valuesimplex-ai-lab/Fin-Retriever-base")
     collection: str = args.option("name of the collection", default="passages")
+    passage_template: str = args.option(TEMPLATE_HELP, default=TEMPLATE)
+    window: int = args.option("characters of a document's windows, each a vector; 0: only its beginning", default=500)
+    stride: int = args.option("characters from one window to the next", default=450)
     batch_size: int = args.option("texts a forward pass", default=64)
     write_size: int = args.option("passages encoded and written at a time", default=1024)
     seed: int = args.option("seed of the process, kept in the results", default=42)
+
+    def __post_init__(self) -> None:
+        """Refuse windows that leave gaps, and a command without work."""
+        self.passage_template = checked_template(self.passage_template)
+        if self.window and not 0 < self.stride <= self.window:
+            raise ValueError(f"--stride {self.stride}: it has to be from 1 to --window {self.window}")
+        if self.window > store.MAX_CHARACTERS:
+            raise ValueError(f"--window {self.window}: the collection's texts hold {store.MAX_CHARACTERS} characters")
+        if not self.corpus and not self.delete:
+            raise ValueError("--corpus FILE or --delete ID is needed: there is nothing to do")
 
 
 @args.command
@@ -43,17 +57,18 @@ def main(argv: list[str] | None = None) -> None:
     (options,) = args.parse("retriever index", __doc__ or "", argv, Options)
     start = time.monotonic()
     runtime.set_seed(options.seed)
-    rows = records(options.corpus)
-    first = next(rows, None)
-    if first is None:
-        raise UserError(f"{options.corpus} holds no passages: each row has to have 'text'")
-    client = store.connect(options.uri, must_exist=False)
-    counts = write(client, options, prepend(first, rows))
-    client.close()
+    counts: dict[str, int] = {}
+    if options.delete:
+        client = store.connect(options.uri, must_exist=True)
+        store.model_of(client, options.collection)
+        counts["deleted"] = store.delete(client, options.collection, options.delete)
+        client.close()
+    if options.corpus:
+        counts |= index(options, options.corpus)
     results = {
         "collection": options.collection,
         **counts,
-        "data": files.fingerprint([options.corpus]),
+        "data": files.fingerprint([options.corpus] if options.corpus else []),
         **runtime.circumstances(options.seed, time.monotonic() - start),
     }
     if "://" not in options.uri:
@@ -61,39 +76,76 @@ def main(argv: list[str] | None = None) -> None:
     log.info("%s", json.dumps({"uri": options.uri, "collection": options.collection, **counts}, ensure_ascii=False))
 
 
+def index(options: Options, corpus: str) -> dict[str, int]:
+    """Write the passages of a file into the collection; return what became of them."""
+    rows = records(corpus)
+    first = next(rows, None)
+    if first is None:
+        raise UserError(f"{corpus} holds no passages: each row has to have 'text'")
+    client = store.connect(options.uri, must_exist=False)
+    counts = write(client, options, chain([first], rows))
+    client.close()
+    return counts
+
+
 def write(client: "MilvusClient", options: Options, rows: Iterator[dict[str, str]]) -> dict[str, int]:
-    """Write the passages in parts; return how many were written, unchanged and shortened."""
+    """Write the documents in parts; return how many were written, in how many windows, unchanged and shortened."""
     model = encoder.SentenceEncoder(options.model_name_or_path, batch_size=options.batch_size)
     open_collection(client, options, model.width)
     client.load_collection(options.collection)
-    counts = {"written": 0, "unchanged": 0, "shortened": 0}
+    counts = {"written": 0, "windows": 0, "unchanged": 0, "shortened": 0}
     while part := list(islice(rows, options.write_size)):
         part = list({row["id"]: row for row in part}.values())
         present = digests(client, options.collection, [row["id"] for row in part])
         new = [row for row in part if present.get(row["id"]) != row["digest"]]
-        if new:
-            vectors = model.encode([passage_text(row["title"], row["text"]) for row in new])
-            data = [{**stored(row), "dense": vector} for row, vector in zip(new, vectors, strict=True)]
+        changed = [row["id"] for row in new if row["id"] in present]
+        if changed:
+            store.delete(client, options.collection, changed)  # the new text may have fewer windows
+        parts = [window for row in new for window in windowed(row, options)]
+        texts = [passage_text(window, options.passage_template) for window in parts]
+        for start in range(0, len(parts), options.write_size):
+            some = slice(start, start + options.write_size)
+            vectors = model.encode(texts[some])
+            data = [
+                {**stored(window, text), "dense": vector}
+                for window, text, vector in zip(parts[some], texts[some], vectors, strict=True)
+            ]
             client.upsert(options.collection, data)
         counts["written"] += len(new)
+        counts["windows"] += len(parts)
         counts["unchanged"] += len(part) - len(new)
-        counts["shortened"] += sum(len(passage_text(row["title"], row["text"])) > store.MAX_CHARACTERS for row in new)
+        counts["shortened"] += sum(len(text) > store.MAX_CHARACTERS for text in texts)
         log.info("%d written, %d unchanged", counts["written"], counts["unchanged"])
     client.flush(options.collection)
     client.load_collection(options.collection)
     return counts
 
 
+def windowed(row: dict[str, str], options: Options) -> list[dict[str, str]]:
+    """Return a document's windows, the first, which has the document's id, last.
+
+    An interrupted run finds a document unfinished until that one is written.
+    """
+    texts = windows.windows(row["text"], options.window, options.stride)
+    parts = [
+        {**row, "id": f"{row['id']}#{number}" if number else row["id"], "document": row["id"], "text": text}
+        for number, text in enumerate(texts)
+    ]
+    return parts[::-1]
+
+
 def open_collection(client: "MilvusClient", options: Options, width: int) -> None:
     """Create the collection, or check that the one there holds this model's vectors."""
     fingerprint = encoder.fingerprint(options.model_name_or_path)
+    layout = {name: getattr(options, name) for name in ("passage_template", "window", "stride")}
     if client.has_collection(options.collection):
         model = store.model_of(client, options.collection)
         store.check_model(model, options.model_name_or_path, fingerprint, options.collection)
+        store.check_layout(model, layout, options.collection)
         return
     path = Path(options.model_name_or_path)
     name = str(path.resolve()) if path.exists() else options.model_name_or_path
-    store.create(client, options.collection, {"name": name, "fingerprint": fingerprint, "width": width})
+    store.create(client, options.collection, {"name": name, "fingerprint": fingerprint, "width": width, **layout})
 
 
 def records(path: str) -> Iterator[dict[str, str]]:
@@ -105,34 +157,21 @@ def records(path: str) -> Iterator[dict[str, str]]:
 def record(row: Row) -> dict[str, str]:
     """Return one passage; one without id gets its content's hash."""
     text = row.text("text", "passage")
-    found = {"text": text, **{name: plain(row.values.get(name)) for name in store.METADATA}}
+    found = {"text": text, **{name: field_text(row.values.get(name)) for name in store.METADATA}}
     key = row.values.get("id", row.values.get("_id"))
     digest = hashlib.sha256(json.dumps(found, ensure_ascii=False).encode()).hexdigest()
     return {"id": str(key) if key not in (None, "") else content_id(found["title"], text), **found, "digest": digest}
 
 
-def plain(value: Any) -> str:
-    """Return a metadata value as text; lists are joined by commas."""
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return "" if value is None else str(value)
-
-
-def stored(row: dict[str, str]) -> dict[str, str]:
-    """Return a record as Milvus takes it: texts cut to what its fields hold, with BM25's tokens."""
+def stored(row: dict[str, str], text: str) -> dict[str, str]:
+    """Return a window as Milvus takes it: texts cut to what its fields hold, with BM25's tokens of `text`."""
     cut = {name: value[: store.MAX_CHARACTERS] for name, value in row.items()}
-    return cut | {"tokens": store.tokens(passage_text(row["title"], row["text"])[: store.MAX_CHARACTERS])}
+    return cut | {"tokens": store.tokens(text[: store.MAX_CHARACTERS])}
 
 
 def digests(client: "MilvusClient", collection: str, ids: list[str]) -> dict[str, str]:
     """Return the digests of those ids that the collection has."""
     return {hit["id"]: hit["digest"] for hit in client.query(collection, ids=ids, output_fields=["digest"])}
-
-
-def prepend(first: dict[str, str], rest: Iterable[dict[str, str]]) -> Iterator[dict[str, str]]:
-    """Yield a record, then the others."""
-    yield first
-    yield from rest
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 METADATA = ("title", "date", "company", "institution", "industry")
-SHOWN = ["id", "text", *METADATA]
+SHOWN = ["document", "text", *METADATA]
 MAX_BYTES = 65535  # of a text field of Milvus
 MAX_CHARACTERS = 7000  # nine bytes a character in the field of BM25's tokens
 RRF = 60
@@ -73,6 +73,26 @@ def check_model(model: dict[str, Any], name: str, fingerprint: str, collection: 
         )
 
 
+def check_layout(model: dict[str, Any], layout: dict[str, Any], collection: str) -> None:
+    """Raise `UserError` if passages would be cut or rendered otherwise than those a collection holds."""
+    for name, value in layout.items():
+        if model.get(name) != value:
+            raise UserError(
+                f"the collection '{collection}' was made with --{name} {model.get(name)!r}, not {value!r}: "
+                "give the same, or index into another collection"
+            )
+
+
+def delete(client: "MilvusClient", collection: str, documents: list[str]) -> int:
+    """Take documents out, all their windows; return how many of the ids were there."""
+    client.load_collection(collection)
+    present = [hit["id"] for hit in client.query(collection, ids=documents, output_fields=["id"])]
+    if present:
+        client.delete(collection, filter=f"document in {json.dumps(present, ensure_ascii=False)}")
+        client.flush(collection)
+    return len(present)
+
+
 def create(client: "MilvusClient", collection: str, model: dict[str, Any]) -> None:
     """Create a collection of passages with a vector of the model's width and BM25 over character bigrams."""
     from pymilvus import DataType, Function, FunctionType
@@ -80,6 +100,7 @@ def create(client: "MilvusClient", collection: str, model: dict[str, Any]) -> No
     note = json.dumps(model, ensure_ascii=False)
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False, description=note)
     schema.add_field("id", DataType.VARCHAR, max_length=512, is_primary=True)
+    schema.add_field("document", DataType.VARCHAR, max_length=512)
     for name in ("text", *METADATA, "digest"):
         schema.add_field(name, DataType.VARCHAR, max_length=MAX_BYTES)
     schema.add_field(
@@ -111,7 +132,30 @@ def tokens(text: str) -> str:
 def search(
     client: "MilvusClient", collection: str, mode: str, vectors: Iterable[Any], queries: list[str], k: int, where: str
 ) -> list[list[dict[str, Any]]]:
-    """Return each query's hits, best first, as records with `score`."""
+    """Return each query's best documents as records with `score` and the `text` of the best window.
+
+    Windows of one document take places among the hits: where that leaves fewer than `k`, more hits are asked for.
+    """
+    for depth in (2 * k, 16 * k):
+        found = [fold(hits)[:k] for hits in windows_of(client, collection, mode, vectors, queries, depth, where)]
+        if all(len(hits) == k for hits in found):
+            break
+    return found
+
+
+def fold(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the best hit of each document under the document's id, best first."""
+    best: dict[str, dict[str, Any]] = {}
+    for hit in hits:
+        document = hit.pop("document")
+        best.setdefault(document, {**hit, "id": document})
+    return list(best.values())
+
+
+def windows_of(
+    client: "MilvusClient", collection: str, mode: str, vectors: Iterable[Any], queries: list[str], k: int, where: str
+) -> list[list[dict[str, Any]]]:
+    """Return each query's best windows."""
     from pymilvus import AnnSearchRequest, MilvusException, RRFRanker
 
     inputs = {"dense": list(vectors), "sparse": [tokens(query) for query in queries]}

@@ -1,17 +1,19 @@
 """Train a sentence encoder by InfoNCE on queries, positives and hard negatives."""
 
-import dataclasses
 import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finbert2 import args, cards, encoder, files, plots, runtime, training
+from transformers.trainer_utils import IntervalStrategy
+
+from finbert2 import args, cards, encoder, files, packing, plots, runtime, training
 from finbert2.errors import UserError
-from finbert2.retriever import folder
-from finbert2.retriever.data import read_training_rows
+from finbert2.retriever import benchmark, check, folder
+from finbert2.retriever.collate import Collator
+from finbert2.retriever.data import TrainingRow, read_training_rows
 from finbert2.retriever.draw import Batches, Groups
-from finbert2.retriever.loss import Collator, info_nce, pack, position_start
+from finbert2.retriever.recipe import METRIC, Options, RetrieverTrainingArguments
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -19,61 +21,17 @@ if TYPE_CHECKING:
     from finbert2.retriever.trainer import RetrieverTrainer
 
 log = logging.getLogger(__name__)
-INSTRUCTION = "为这个句子生成表示以用于检索相关文章："
-
-
-@dataclasses.dataclass
-class Options:
-    """What is trained on what."""
-
-    train_data: list[str] = args.option("files or folders of FlagEmbedding rows: query, pos, neg")
-    model_name_or_path: str = args.option("encoder to start from", default="valuesimplex-ai-lab/FinBERT2-base")
-    train_group_size: int = args.option("passages a query: one positive, the others negatives", default=15)
-    temperature: float = args.option("divisor of the cosines", default=0.01)
-    query_instruction: str = args.option("text before each query, kept in the model as its prompt", default=INSTRUCTION)
-    query_max_len: int = args.option("tokens kept of a query", default=512)
-    passage_max_len: int = args.option("tokens kept of a passage", default=512)
-    mini_batch_tokens: int = args.option("tokens a forward pass by GradCache; 0: no GradCache", default=0)
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be trained."""
-        if self.train_group_size < 1:
-            raise ValueError(f"--train_group_size {self.train_group_size}: a group is at least its positive, so 1")
-        if self.temperature <= 0:
-            raise ValueError(f"--temperature {self.temperature} has to be above 0")
-
-
-@dataclasses.dataclass
-class RetrieverTrainingArguments(args.TrainingArguments):
-    """The paper's recipe."""
-
-    output_dir: str | None = args.option("folder of the model and its results", default="outputs/retriever")
-    learning_rate: float = args.option("highest learning rate", default=2e-5)
-    num_train_epochs: float = args.option("passes over the rows", default=5.0)
-    warmup_steps: float = args.option("steps of warm-up, or below 1 their share", default=0.1)
-    weight_decay: float = args.option("weight decay", default=0.03)
-    per_device_train_batch_size: int = args.option("queries a batch and process", default=8)
-    dataloader_drop_last: bool = args.option("leave the last, smaller batch out; always so here", default=True)
-    logging_steps: float = args.option("steps between two losses in the log", default=10)
-
-    def __post_init__(self) -> None:
-        """Refuse evaluation during training, which is not there."""
-        super().__post_init__()
-        if self.eval_strategy != "no":
-            raise ValueError(
-                "--eval_strategy: there is no evaluation during training; use `retriever evaluate` after it"
-            )
-        if not self.dataloader_drop_last:
-            raise ValueError("--dataloader_drop_last False: a smaller last batch would have fewer negatives")
 
 
 @args.command
 def main(argv: list[str] | None = None) -> None:
     """Read rows, train, write a folder that SentenceTransformer and AutoModel load."""
     options, arguments = args.parse("retriever train", __doc__ or "", argv, Options, RetrieverTrainingArguments)
-    rows, moved = read_training_rows(options.train_data)
+    check_evaluation(options, arguments)
+    rows, moved = read_training_rows(options.train_data, options.no_in_batch_negatives)
+    check_scores(rows, options)
     groups = Groups(rows, options.train_group_size, options.query_instruction, arguments.seed)
-    Batches(groups, arguments.per_device_train_batch_size, arguments.world_size)  # refuses too few rows before claiming
+    batches(groups, options, arguments)  # refuses too few rows before claiming
     args.claim(arguments.output_dir, options, arguments)
     if args.is_finished(arguments.output_dir):
         log.info("%s holds the finished run: nothing to do", arguments.output_dir)
@@ -93,23 +51,87 @@ def main(argv: list[str] | None = None) -> None:
         finish(trainer, options, arguments, counts, time.monotonic() - start)
 
 
+def check_evaluation(options: Options, arguments: RetrieverTrainingArguments) -> None:
+    """Raise `UserError` where evaluation during training is asked for by halves."""
+    wanted = arguments.eval_strategy != "no"
+    if wanted != bool(options.eval_data):
+        raise UserError(
+            "evaluation during training takes both --eval_data FOLDER and --eval_strategy steps (or epoch): "
+            f"--eval_data is {options.eval_data}, --eval_strategy is {IntervalStrategy(arguments.eval_strategy).value}"
+        )
+    if options.early_stopping_patience and not wanted:
+        raise UserError("--early_stopping_patience needs --eval_data FOLDER and --eval_strategy steps (or epoch)")
+
+
+def check_scores(rows: list[TrainingRow], options: Options) -> None:
+    """Raise `UserError` if there is nothing to distil."""
+    if options.distillation_weight and not any(row.pos_scores and row.neg_scores for row in rows):
+        raise UserError(
+            f"--distillation_weight {options.distillation_weight}: no row has 'pos_scores' and 'neg_scores'; "
+            "`retriever mine --reranker` writes them"
+        )
+
+
+def batches(groups: Groups, options: Options, arguments: RetrieverTrainingArguments) -> Batches:
+    """Return the batches that the options name."""
+    return Batches(
+        groups, arguments.per_device_train_batch_size, arguments.world_size,
+        options.data_ratio, options.one_source_a_batch,
+    )  # fmt: skip
+
+
 def build_trainer(options: Options, arguments: RetrieverTrainingArguments, groups: Groups) -> "RetrieverTrainer":
     """Return the trainer of the model, the loss and the batches that the options name."""
+    from finbert2.retriever.loss import Contrastive, Objective
     from finbert2.retriever.trainer import RetrieverTrainer
 
     model = load_model(options)
-    pack(model)
-    limits = options.query_max_len, options.passage_max_len
-    collator = Collator(model.tokenizer, *limits, position_start(model))
-    batches = Batches(groups, arguments.per_device_train_batch_size, arguments.world_size)
-    loss = info_nce(model, options.temperature, options.mini_batch_tokens)
-    return RetrieverTrainer(model, arguments, groups, batches, collator, loss)
+    packing.pack(model)
+    start = packing.position_start(model)
+    collator = Collator(model.tokenizer, options.query_max_len, options.passage_max_len, start)
+    objective = Objective(
+        options.temperature, options.guide_margin, options.distillation_weight, options.teacher_temperature,
+        dims(options, model.get_embedding_dimension() or 0),
+    )  # fmt: skip
+    loss = Contrastive(model, objective, options.mini_batch_tokens, load_guide(options, model))
+    trainer = RetrieverTrainer(model, arguments, groups, batches(groups, options, arguments), collator, loss)
+    if options.eval_data:
+        full = benchmark.load(options.eval_data, options.eval_split)
+        trainer.watch(
+            benchmark.sample(full, 0, options.eval_max_passages, arguments.seed), options.early_stopping_patience
+        )
+    return trainer
+
+
+def dims(options: Options, width: int) -> tuple[int, ...]:
+    """Return the lengths of vectors that are trained, the whole one always among them; none without Matryoshka."""
+    wrong = [dim for dim in options.matryoshka_dims if not 0 < dim <= width]
+    if wrong:
+        raise UserError(f"--matryoshka_dims {wrong[0]}: the vectors of {options.model_name_or_path} are {width} long")
+    return tuple(sorted({*options.matryoshka_dims, width}, reverse=True)) if options.matryoshka_dims else ()
+
+
+def load_guide(options: Options, model: "SentenceTransformer") -> "SentenceTransformer | None":
+    """Return the encoder that judges false negatives, reading the same packed tokens as the one that is trained."""
+    if options.guide_model is None:
+        return None
+    guide = encoder.load_sentence_transformer(options.guide_model)
+    if not packing.can_pack(guide) or guide.tokenizer.get_vocab() != model.tokenizer.get_vocab():
+        raise UserError(
+            f"--guide_model {options.guide_model} has not the vocabulary of {options.model_name_or_path}, "
+            "whose tokens it is to read: choose a guide that was made from the same encoder"
+        )
+    packing.pack(guide)
+    return guide
 
 
 def load_model(options: Options) -> "SentenceTransformer":
     """Return the encoder in fp32 with the instruction as its query prompt."""
     model = encoder.load_sentence_transformer(options.model_name_or_path)
     folder.check(model, options.model_name_or_path)
+    if not packing.can_pack(model):
+        kinds = ", ".join(sorted(packing.KINDS))
+        raise UserError(f"{options.model_name_or_path} is a {packing.kind(model)}: {kinds} are trained here")
     limit = model.max_seq_length or 512
     longest = max(options.query_max_len, options.passage_max_len)
     if longest > limit:
@@ -133,7 +155,10 @@ def finish(
 ) -> None:
     """Write the model folder, its card and the results, in that order."""
     output_dir, steps = Path(arguments.output_dir or ""), trainer.state.global_step
+    if options.start_share:
+        mix(trainer.model, load_model(options), options.start_share)
     folder.save(trainer.model, output_dir, options.query_instruction)
+    check.store(trainer.model, output_dir)
     results = {
         **counts,
         **training.summary(trainer),
@@ -141,11 +166,33 @@ def finish(
         "data": files.fingerprint(files.expand(options.train_data, (".jsonl", ".json"))),
     }
     use = f'SentenceTransformer("{output_dir.name}").encode(["美联储加息"], prompt_name="query")'
+    results |= watched(trainer.state.log_history)
     tags = ["sentence-transformers", "feature-extraction", "sentence-similarity"]
     cards.write(output_dir, output_dir.name, use, tags, args.as_record(options, arguments), results)
     files.write_text(output_dir / "loss.svg", plots.svg(training.curve(trainer)))
     files.write_json(output_dir / "results.json", results | runtime.circumstances(arguments.seed, seconds))
     log.info("loss %.3f → %.3f; the model is in %s", results["loss_first"], results["loss_last"], output_dir)
+
+
+def mix(trained: "SentenceTransformer", start: "SentenceTransformer", share: float) -> None:
+    """Move the trained weights towards those of the start: (1 - share) · trained + share · start (LM-Cocktail)."""
+    import torch
+
+    with torch.no_grad():
+        for one, other in zip(trained.parameters(), start.parameters(), strict=True):
+            one.lerp_(other.to(one.device), share)
+
+
+def watched(history: list[dict]) -> dict:
+    """Return from the trainer's log what was watched beside the loss, and the evaluations with the best of them."""
+    found: dict = {}
+    steps = [entry for entry in history if "positive_rank" in entry]
+    if steps:
+        found = {name: [entry[name] for entry in steps] for name in ("positive_rank", "positive_margin")}
+    evaluations = [entry for entry in history if METRIC in entry]
+    if evaluations:
+        found |= {"evaluations": evaluations, "best_ndcg@10": max(entry[METRIC] for entry in evaluations)}
+    return found
 
 
 if __name__ == "__main__":

@@ -3,15 +3,20 @@
 import dataclasses
 from typing import Any
 
-import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from torch.utils.data import DataLoader
-from transformers import TrainingArguments
+from transformers import EarlyStoppingCallback, TrainingArguments
 
+from finbert2 import encoder
+from finbert2.retriever import ranking
+from finbert2.retriever.benchmark import Benchmark
+from finbert2.retriever.collate import Collator
 from finbert2.retriever.draw import Batches, Groups
-from finbert2.retriever.loss import Collator
+from finbert2.retriever.loss import Contrastive, drain
+from finbert2.retriever.metrics import measure
+from finbert2.retriever.ranking import Run
 
 
 class RetrieverTrainer(SentenceTransformerTrainer):
@@ -24,14 +29,16 @@ class RetrieverTrainer(SentenceTransformerTrainer):
         groups: Groups,
         batches: Batches,
         collator: Collator,
-        loss: torch.nn.Module,
+        loss: Contrastive,
     ) -> None:
-        self.groups, self.batches = groups, batches
+        self.groups, self.batches, self.contrastive = groups, batches, loss
+        self.benchmark: Benchmark | None = None
         values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(arguments) if field.init}
         super().__init__(
             model=model,
             args=SentenceTransformerTrainingArguments(**values),
             train_dataset=Dataset.from_dict({"row": range(len(groups))}),  # only its length is read
+            eval_dataset=Dataset.from_dict({"row": [0]}) if arguments.eval_strategy != "no" else None,  # never read
             loss=loss,
             data_collator=collator,  # type: ignore[arg-type]
         )
@@ -50,3 +57,30 @@ class RetrieverTrainer(SentenceTransformerTrainer):
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Leave out sentence-transformers' card, which would describe the row numbers as the data."""
+
+    def watch(self, benchmark: Benchmark, patience: int) -> None:
+        """Measure nDCG@10 on a benchmark when `eval_strategy` says so; stop after `patience` without a better one."""
+        self.benchmark = benchmark
+        if patience:
+            self.add_callback(EarlyStoppingCallback(patience))
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """Return the benchmark's metrics, `eval_ndcg@10` and the rest, of the model as it now is."""
+        assert self.benchmark is not None, "`watch` names what is evaluated"
+        run = encoder_run(self.model, self.benchmark)
+        found = {f"{metric_key_prefix}_{name}": v for name, v in measure(run, self.benchmark.judgements).items()}
+        self.log(found)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        return found
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log beside the loss the positive's mean rank and its lead over the best other passage."""
+        super().log(logs | drain(self.contrastive.seen) if "loss" in logs else logs, start_time)
+
+
+def encoder_run(model: SentenceTransformer, benchmark: Benchmark) -> Run:
+    """Return the model's run over a benchmark, queries with their prompt."""
+    prompt = encoder.query_prompt(model)
+    queries = encoder.encode(model, [prompt + text for text in benchmark.queries.values()])
+    passages = encoder.encode(model, list(benchmark.passages.values()))
+    return ranking.rank(benchmark.queries, ranking.products(queries, passages), list(benchmark.passages), 100)

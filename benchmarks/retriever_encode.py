@@ -1,0 +1,104 @@
+"""Texts a second of encoding beside SentenceTransformer.encode.
+
+python benchmarks/retriever_encode.py --model FOLDER --data FOLDER [--passages 2000] [--evaluate]
+
+--data is a BEIR folder whose first --passages passages are encoded; FOLDER a model folder of `retriever train`, which
+may hold ONNX files (`retriever export`). sentence-transformers runs fp32 at each of its batch sizes, the best one
+counts. With --evaluate nDCG@10 of every arm on --split is measured too. Arms are interleaved over --rounds. Writes
+benchmarks/results/retriever_encode.json, one entry a model and number of passages.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from finbert2 import encoder, files, runtime
+from finbert2.retriever import benchmark, metrics, ranking
+from finbert2.retriever.check import least_cosine
+from finbert2.retriever.onnx_export import FP32, INT8, OnnxEncoder
+
+RESULTS = Path(__file__).parent / "results" / "retriever_encode.json"
+
+
+def arms(folder: str, batch_sizes: list[int]) -> dict[str, Callable[[list[str]], np.ndarray]]:
+    """Return the ways to encode."""
+    from sentence_transformers import SentenceTransformer
+
+    peer = SentenceTransformer(folder).float()
+    ours = encoder.load_sentence_transformer(folder).float()
+    found: dict[str, Callable[[list[str]], np.ndarray]] = {
+        f"sentence_transformers_{size}": lambda texts, size=size: peer.encode(texts, batch_size=size)
+        for size in batch_sizes
+    }
+    found["ours_fp32"] = lambda texts: encoder.encode(ours, texts, bf16=False)
+    if runtime.has_bf16():
+        found["ours_bf16"] = lambda texts: encoder.encode(ours, texts, bf16=True)
+    for name, file in (("ours_onnx_fp32", FP32), ("ours_onnx_int8", INT8)):
+        if (Path(folder) / file).exists():
+            onnx = OnnxEncoder(Path(folder) / file, threads=len(os.sched_getaffinity(0)))
+            found[name] = onnx.encode
+    return found
+
+
+def main() -> None:
+    """Time every arm, compare vectors, write down."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--passages", type=int, default=2000)
+    parser.add_argument("--batch_sizes", type=int, nargs="+", default=[8, 32, 128])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--evaluate", action="store_true")
+    options = parser.parse_args()
+    full = benchmark.load(options.data, options.split)
+    texts = list(full.passages.values())[: options.passages]
+    ways = arms(options.model, options.batch_sizes)
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    vectors: dict[str, np.ndarray] = {}
+    for way in ways.values():
+        way(texts[:64])
+    for _ in range(options.rounds):
+        for name, way in ways.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            vectors[name] = way(texts)
+            seconds[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    reference = vectors[f"sentence_transformers_{options.batch_sizes[0]}"]
+    table: dict[str, Any] = {}
+    for name, found in seconds.items():
+        table[name] = {
+            "texts_per_second": len(texts) / statistics.median(wall for wall, _ in found),
+            "texts_per_cpu_second": len(texts) / statistics.median(cpu for _, cpu in found),
+            "least_cosine": least_cosine(vectors[name], reference),
+        }
+        if options.evaluate:
+            table[name]["ndcg@10"] = ndcg(ways[name], full, options.model)
+    best = max(one["texts_per_cpu_second"] for name, one in table.items() if name.startswith("sentence"))
+    ratios = {name: one["texts_per_cpu_second"] / best for name, one in table.items() if name.startswith("ours")}
+    setting = {"model": Path(options.model).name, "data": Path(options.data).name, "passages": len(texts)}
+    entry = {**setting, "rounds": options.rounds, "arms": table, "over_sentence_transformers": ratios}
+    entry |= {"machine": runtime.machine(), "versions": runtime.versions()}
+    earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    kept = [one for one in earlier if any(one[key] != value for key, value in setting.items())]
+    files.write_json(RESULTS, [*kept, entry])
+    print(json.dumps({"arms": table, "over_sentence_transformers": ratios}, indent=2))
+
+
+def ndcg(way: Callable[[list[str]], np.ndarray], full: benchmark.Benchmark, folder: str) -> float:
+    """Return nDCG@10 of one way over the whole benchmark."""
+    prompt = encoder.query_prompt(encoder.load_sentence_transformer(folder))
+    queries = way([prompt + text for text in full.queries.values()])
+    passages = way(list(full.passages.values()))
+    run = ranking.rank(full.queries, ranking.products(queries, passages), list(full.passages), 100)
+    return metrics.measure(run, full.judgements)["ndcg@10"]
+
+
+if __name__ == "__main__":
+    main()

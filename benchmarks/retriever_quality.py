@@ -1,0 +1,112 @@
+"""nDCG@10 of training recipes on test sets, over seeds.
+
+python benchmarks/retriever_quality.py --data FOLDER --model ENCODER [--retromae ENCODER] [--seeds 0 1 2]
+
+FOLDER holds BEIR folders with train_flagembedding.jsonl, one model is trained on all of them; ENCODER is the encoder to
+start from, --retromae another start. Arms, each with every seed: untuned; original (8 queries a step, the given
+negatives); large_batch (--queries a step by GradCache); mined (negatives by the untuned encoder and BM25, then as
+large_batch); retromae (mined, from the other start). Each is evaluated by `retriever evaluate`: dense, BM25, hybrid
+with its weight chosen on dev. What a work folder already holds is not made again. Writes
+benchmarks/results/retriever_quality.json: mean and standard deviation over seeds, each seed's results with intervals.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from finbert2 import files, runtime
+
+RESULTS = Path(__file__).parent / "results" / "retriever_quality.json"
+
+
+def command(*words: object) -> None:
+    """Run a verb of the retriever."""
+    subprocess.run([sys.executable, "-m", "finbert2", "retriever", *map(str, words)], check=True)
+
+
+def mined(sets: list[Path], options: argparse.Namespace) -> list[Path]:
+    """Return each set's rows with mined negatives."""
+    found = []
+    for one in sets:
+        path = options.work / "mined" / f"{one.name}.jsonl"
+        if not path.exists():
+            command(
+                "mine", "--train_data", one / "train_flagembedding.jsonl", "--candidate_pool", one / "corpus.jsonl",
+                "--model_name_or_path", options.model, "--source", "both", "--output", path,
+            )  # fmt: skip
+        found.append(path)
+    return found
+
+
+def trained(arm: str, seed: int, sets: list[Path], options: argparse.Namespace) -> str:
+    """Return the model of an arm and seed."""
+    if arm == "untuned":
+        return options.model
+    folder = options.work / "models" / f"{arm}-{seed}"
+    plain = [one / "train_flagembedding.jsonl" for one in sets]
+    rows = plain if arm in ("original", "large_batch") else mined(sets, options)
+    batch = (8, 0) if arm == "original" else (options.queries, options.tokens)
+    start = options.retromae if arm == "retromae" else options.model
+    command(
+        "train", "--model_name_or_path", start, "--train_data", *rows, "--max_steps", options.max_steps,
+        "--per_device_train_batch_size", batch[0], "--mini_batch_tokens", batch[1], "--seed", seed,
+        "--num_train_epochs", options.epochs, "--learning_rate", options.learning_rate,
+        "--output_dir", folder,
+    )  # fmt: skip
+    return str(folder)
+
+
+def evaluated(arm: str, seed: int, model: str, one: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Return an evaluation's nDCG@10 of the dense, BM25 and hybrid run, with intervals."""
+    folder = options.work / "evaluate" / one.name / f"{arm}-{seed}"
+    path = folder / "results.json"
+    if not path.exists():
+        command("evaluate", "--model_name_or_path", model, "--data", one, "--output_dir", folder, "--seed", seed)
+    results = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        "dense": next(iter(results["models"].values()))["ndcg@10"],
+        "bm25": results["bm25"]["ndcg@10"],
+        "hybrid": next(iter(results["hybrid"].values()))["ndcg@10"],
+        "weight": next(iter(results["hybrid"].values()))["weight"],
+        "intervals": results["intervals"],
+    }
+
+
+def main() -> None:
+    """Train and evaluate what is missing, then write the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--retromae")
+    parser.add_argument("--work", type=Path, default=Path("outputs/retriever_quality"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--queries", type=int, default=256)
+    parser.add_argument("--tokens", type=int, default=16384)
+    parser.add_argument("--epochs", type=float, default=5)
+    parser.add_argument("--max_steps", type=int, default=-1)
+    parser.add_argument("--learning_rate", type=float, default=2e-5)
+    options = parser.parse_args()
+    sets = sorted(path.parent for path in options.data.glob("*/train_flagembedding.jsonl"))
+    arms = ["untuned", "original", "large_batch", "mined", *(["retromae"] if options.retromae else [])]
+    table: dict[str, Any] = {one.name: {} for one in sets}
+    for arm in arms:
+        seeds = options.seeds[:1] if arm == "untuned" else options.seeds
+        models = {seed: trained(arm, seed, sets, options) for seed in seeds}
+        for one in sets:
+            found = [evaluated(arm, seed, model, one, options) for seed, model in models.items()]
+            summary = {
+                kind: (statistics.mean(f[kind] for f in found), statistics.pstdev(f[kind] for f in found))
+                for kind in ("dense", "bm25", "hybrid")
+            }
+            table[one.name][arm] = {"mean_sd": summary, "seeds": found}
+            print(one.name, arm, summary)
+    recipe = {name: str(value) for name, value in vars(options).items()}
+    files.write_json(RESULTS, {"recipe": recipe, "sets": table, "machine": runtime.machine()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Vectors kept on disk in shards, so that an interrupted run goes on and a further one starts from them."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finbert2 import encoder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SHARD = 4096  # texts
+
+
+def encode(
+    model: encoder.SentenceEncoder, fingerprint: str, texts: Sequence[str], folder: Path, is_query: bool = False
+) -> "np.ndarray":
+    """Return unit vectors (texts, width); a shard of texts that the folder has for this model is read, not encoded."""
+    import numpy as np
+
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = []
+    with encoder.progress(len(texts), len(texts) > SHARD) as bar:
+        for shard in encoder.blocks(texts, SHARD):
+            path = folder / f"{name(fingerprint, shard, is_query)}.npy"
+            if not path.exists():
+                part = path.with_suffix(f".{os.getpid()}.part")
+                with part.open("wb") as file:
+                    np.save(file, model.encode(shard, is_query))
+                part.replace(path)
+            parts.append(np.load(path))
+            bar.update(len(shard))
+    return np.concatenate(parts) if parts else np.zeros((0, model.width), np.float32)
+
+
+def name(fingerprint: str, texts: Sequence[str], is_query: bool) -> str:
+    """Return what a shard's file is called: a hash of the model, the texts and whether they are queries."""
+    digest = hashlib.sha256(f"{fingerprint}{is_query}".encode())
+    for text in texts:
+        digest.update(text.encode() + b"\0")
+    return digest.hexdigest()[:24]

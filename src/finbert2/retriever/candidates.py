@@ -1,0 +1,63 @@
+"""Candidates for negatives: ranked by an encoder, BM25 or both, with the scores by which they are judged."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finbert2.retriever import cache, ranking
+from finbert2.retriever.lexical import Bm25
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass
+class Found:
+    """A query's candidates in order, and the scores of these and of its known positives."""
+
+    candidates: list[str]
+    scores: dict[str, float]
+
+
+class Searcher:
+    """Finds candidates in a pool; the known positives, perhaps not in it, are scored alike.
+
+    With an encoder its cosines judge the candidates of BM25 too, else BM25's scores do.
+    """
+
+    def __init__(self, pool: Sequence[str], known: dict[str, set[str]], first: int, last: int) -> None:
+        self.pool, self.known, self.first, self.last = pool, known, first, last
+        self.queries = list(known)
+        self.texts = list(dict.fromkeys([*pool, *(text for texts in known.values() for text in sorted(texts))]))
+        self.place = {text: place for place, text in enumerate(self.texts)}
+
+    def dense(self, model: str, batch_size: int, folder: Path) -> "Iterator[np.ndarray]":
+        """Yield each query's cosines (texts,), vectors read from or kept in a folder."""
+        from finbert2 import encoder
+
+        opened, fingerprint = encoder.SentenceEncoder(model, batch_size=batch_size), encoder.fingerprint(model)
+        queries = cache.encode(opened, fingerprint, self.queries, folder, is_query=True)
+        texts = cache.encode(opened, fingerprint, self.texts, folder)
+        for block in ranking.products(queries, texts):
+            yield from block
+
+    def bm25(self) -> "Iterator[np.ndarray]":
+        """Yield each query's BM25 scores (texts,)."""
+        for row in Bm25(self.texts).scores(self.queries):
+            yield row[0]
+
+    def search(self, rows: "Sequence[Iterable[np.ndarray]]") -> Iterator[tuple[str, Found]]:
+        """Yield each query with what was found, given the score rows of one or two sources; the first ones judge."""
+        for query, *scores in zip(self.queries, *rows, strict=True):
+            lists = [self.window(row) for row in scores]
+            places = dict.fromkeys(place for turn in zip_longest(*lists) for place in turn if place is not None)
+            wanted = [*places, *(self.place[text] for text in self.known[query])]
+            found = {self.texts[place]: float(scores[0][place]) for place in wanted}
+            yield query, Found([self.texts[place] for place in places], found)
+
+    def window(self, row: "np.ndarray") -> list[int]:
+        """Return the places of the window's passages; those that score 0 or less share nothing with the query."""
+        pool = row[: len(self.pool)]
+        return [int(place) for place in ranking.top(pool, self.last)[self.first :] if pool[place] != 0]

@@ -1,0 +1,96 @@
+"""An OpenAI-compatible embeddings endpoint behind `Encoder`, every vector kept in a file."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finbert2 import encoder
+from finbert2.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+log = logging.getLogger(__name__)
+TRIES = 4
+
+
+class Endpoint:
+    """`POST <url>/embeddings` of OpenAI's API; `OPENAI_API_KEY` in the environment is the key, sent and never written.
+
+    Vectors are appended to `cache`, a JSON-lines file by the hash of model and text: what was paid for is asked once.
+    """
+
+    def __init__(self, url: str, model: str, cache: Path, batch_size: int = 64, pause: float = 1.0) -> None:
+        self.url, self.model, self.cache = url.rstrip("/") + "/embeddings", model, cache
+        self.batch_size, self.pause = batch_size, pause
+        self.known: dict[str, list[float]] = {}
+        if cache.exists():
+            for line in cache.read_text(encoding="utf-8").splitlines():
+                if line.endswith("}"):  # the last line of a killed run may be half written
+                    entry = json.loads(line)
+                    self.known[entry["key"]] = entry["vector"]
+
+    def encode(self, texts: Sequence[str], is_query: bool = False, show_progress: bool = False) -> "np.ndarray":
+        """Return unit vectors (texts, width) in float32; such endpoints have no prompt for queries."""
+        import numpy as np
+
+        keys = [self.key(text) for text in texts]
+        asked = dict(zip(keys, texts, strict=True))
+        missing = [key for key in asked if key not in self.known]
+        with encoder.progress(len(missing), show_progress) as bar:
+            for start in range(0, len(missing), self.batch_size):
+                part = missing[start : start + self.batch_size]
+                self.keep(part, self.ask([asked[key] for key in part]))
+                bar.update(len(part))
+        vectors = np.array([self.known[key] for key in keys], np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) if len(vectors) else vectors.reshape(0, 0)
+
+    def key(self, text: str) -> str:
+        """Return the name of a text's vector in the cache."""
+        return hashlib.sha256(f"{self.model}\n{text}".encode()).hexdigest()
+
+    def keep(self, keys: list[str], vectors: list[list[float]]) -> None:
+        """Put vectors into memory and at the end of the file."""
+        self.cache.parent.mkdir(parents=True, exist_ok=True)
+        self.known |= dict(zip(keys, vectors, strict=True))
+        lines = [json.dumps({"key": k, "vector": v}) + "\n" for k, v in zip(keys, vectors, strict=True)]
+        with self.cache.open("a", encoding="utf-8") as file:
+            file.write("".join(lines))
+
+    def ask(self, texts: list[str]) -> list[list[float]]:
+        """Return the endpoint's vectors; asks again, slower, where it is busy or away."""
+        body = json.dumps({"model": self.model, "input": texts}).encode()
+        headers = {"Content-Type": "application/json"}
+        if os.environ.get("OPENAI_API_KEY"):
+            headers["Authorization"] = f"Bearer {os.environ['OPENAI_API_KEY']}"
+        request = urllib.request.Request(self.url, body, headers)
+        for turn in range(TRIES):
+            try:
+                with urllib.request.urlopen(request, timeout=120) as answer:
+                    return self.vectors(json.load(answer), len(texts))
+            except urllib.error.HTTPError as error:
+                reason = f"HTTP {error.code} {error.reason}"
+                if error.code not in (408, 429) and error.code < 500:
+                    break
+            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+                reason = str(getattr(error, "reason", error))
+            if turn < TRIES - 1:
+                time.sleep(self.pause * 2**turn)
+        raise UserError(
+            f"{self.url} does not answer for the model '{self.model}' ({reason}): check --endpoint, --endpoint_model "
+            f"and OPENAI_API_KEY; the same command goes on from what {self.cache} holds"
+        )
+
+    def vectors(self, answer: Any, count: int) -> list[list[float]]:
+        """Return the vectors of an answer in the order of the texts."""
+        data = answer.get("data") if isinstance(answer, dict) else None
+        if not isinstance(data, list) or len(data) != count:
+            raise UserError(f"{self.url} answered something else than {count} embeddings: is it OpenAI-compatible?")
+        return [entry["embedding"] for entry in sorted(data, key=lambda entry: entry["index"])]

@@ -1,0 +1,73 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from finbert2 import encoder
+from finbert2.retriever import check, evaluate, export, folder, onnx_export, recipe, train
+
+from .conftest import refused
+
+
+@pytest.fixture
+def model_folder(tiny_encoder, tmp_path):
+    """A folder as training leaves it."""
+    out = tmp_path / "model"
+    model = train.load_model(recipe.Options([""], str(tiny_encoder), query_max_len=128, passage_max_len=128))
+    folder.save(model, out, recipe.INSTRUCTION)
+    check.store(model, out)
+    return out
+
+
+def test_every_loader_reads_the_folder_and_mistakes_are_told(model_folder, capsys):
+    check.main([str(model_folder)])
+    lines = capsys.readouterr().out.splitlines()
+    verdicts = {line[25:]: line[:15].strip() for line in lines}
+    ours = [verdict for name, verdict in verdicts.items() if name.startswith(("Sentence", "AutoModel"))]
+    assert ours == ["right"] * 2
+    assert verdicts["a loader without 1_Pooling/config.json: mean of the tokens"] == "would be wrong"
+    assert verdicts["a caller who leaves the prompt out"] == "would be wrong"
+
+
+def test_a_folder_that_pools_otherwise_fails(model_folder, capsys):
+    config = model_folder / "1_Pooling/config.json"
+    modes = json.loads(config.read_text())
+    config.write_text(json.dumps(modes | {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}))
+    with pytest.raises(SystemExit) as stopped:
+        check.main(["--folder", str(model_folder)])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().out.startswith("WRONG")
+
+
+def test_a_folder_without_stored_vectors(tiny_encoder, capsys):
+    assert refused(capsys, check.main, [tiny_encoder]) == (
+        f"error: {tiny_encoder} has no check.json: `finbert2 retriever train` writes it beside the model"
+    )
+
+
+@pytest.mark.slow
+def test_onnx_files_give_the_folders_vectors(model_folder, beir, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    export.main(["--model_name_or_path", str(model_folder)])
+    found = json.loads((model_folder / "onnx/results.json").read_text())["least_cosine"]
+    assert found["model.onnx"] > 0.99999 and found["model_quantized.onnx"] > 0.9
+    texts = ["半导体芯片", "商业银行需求回升订单增长" * 5, "煤炭"]
+    ours = encoder.SentenceEncoder(str(model_folder)).encode(texts, is_query=True)
+    assert np.allclose(onnx_export.OnnxEncoder(model_folder / onnx_export.FP32, 2).encode(texts, True), ours, atol=1e-5)
+    name = str(model_folder / onnx_export.INT8)
+    evaluate.main(
+        ["--model_name_or_path", name, str(model_folder), "--data", str(beir), "--output_dir", str(tmp_path / "o")]
+    )
+    models = json.loads((tmp_path / "o/results.json").read_text())["models"]
+    assert abs(models[name]["ndcg@10"] - models[str(model_folder)]["ndcg@10"]) < 0.2
+    shutil.rmtree(model_folder / "onnx")
+
+
+def test_what_onnx_cannot_read(model_folder, capsys, beir, tmp_path):
+    name = model_folder / "onnx/model.onnx"
+    argv = ["--model_name_or_path", name, "--data", beir, "--output_dir", tmp_path / "o"]
+    assert refused(capsys, evaluate.main, argv) == (
+        f"error: {name} does not exist: `finbert2 retriever export` writes it into a model folder"
+    )
