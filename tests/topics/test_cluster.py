@@ -6,8 +6,8 @@ from finbert2.topics import cluster
 
 
 def test_largest_first_by_weight_without_gaps():
-    labels = cluster.largest_first(np.array([5, 5, 2, -1, 9]), np.array([1.0, 1, 5, 7, 1]))
-    assert labels.tolist() == [1, 1, 0, -1, 2]
+    labels, old = cluster.largest_first(np.array([5, 5, 2, -1, 9]), np.array([1.0, 1, 5, 7, 1]))
+    assert labels.tolist() == [1, 1, 0, -1, 2] and old.tolist() == [2, 5, 9]
 
 
 def test_centroids_and_thresholds_by_hand():
