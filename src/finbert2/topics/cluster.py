@@ -1,5 +1,6 @@
 """Vectors to topics: fewer dimensions, dense groups, and the rule that gives any title its topic."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,8 @@ from finbert2.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,10 @@ def reduce(vectors: "np.ndarray", dimensions: int, neighbors: int, seed: int, mi
     """Lay the vectors out by UMAP; a whole-number seed makes it repeat exactly, on one thread."""
     from umap import UMAP
 
+    if neighbors >= len(vectors):
+        log.warning(
+            "--neighbors is %d, but there are %d titles: %d are taken", neighbors, len(vectors), len(vectors) - 1
+        )
     # Few titles: UMAP's spectral start needs two points more than dimensions, its graph one more than neighbours.
     layout = UMAP(
         n_components=min(dimensions, len(vectors) - 2), n_neighbors=min(neighbors, len(vectors) - 1),
