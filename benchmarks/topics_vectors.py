@@ -45,7 +45,7 @@ def titles_of(path: Path) -> list[str]:
 def steps(work: Path, rows: Path) -> list[tuple[str, list[str]]]:
     """Return the folders and commands of the four trainings."""
     text = str(work / "titles.txt")
-    pretraining = ("--train_data", text, "--max_seq_length", "64", "--per_device_train_batch_size", "16")
+    pretraining = ("--train_data", text, "--max_seq_length", "64", "--per_device_train_batch_size", "4")
     pretraining += ("--report_to", "none", "--warmup_steps", "0.1")
     return [
         ("tokenizer", [
@@ -58,12 +58,12 @@ def steps(work: Path, rows: Path) -> list[tuple[str, list[str]]]:
         ]),
         ("retromae", [
             "pretrain", "run", "--objective", "retromae", "--model_name_or_path", str(work / "mlm"), *pretraining,
-            "--max_steps", "300", "--learning_rate", "5e-4",
+            "--max_steps", "200", "--learning_rate", "5e-4",
         ]),
         ("retriever", [
             "retriever", "train", "--model_name_or_path", str(work / "retromae"), "--train_data", str(rows),
-            "--train_group_size", "2", "--temperature", "0.05", "--query_max_len", "64", "--passage_max_len", "96",
-            "--learning_rate", "1e-3", "--num_train_epochs", "3", "--per_device_train_batch_size", "64",
+            "--train_group_size", "1", "--temperature", "0.05", "--query_max_len", "64", "--passage_max_len", "96",
+            "--learning_rate", "1e-3", "--num_train_epochs", "2", "--per_device_train_batch_size", "64",
             "--report_to", "none",
         ]),
     ]  # fmt: skip
