@@ -1,8 +1,8 @@
 """What topics cost: python benchmarks/topics_cost.py TITLES.csv WORK ORIGINAL [words|path|growth …].
 
 WORK comes from topics_vectors.py; ORIGINAL is a clone of valuesimplex/FinBERT, whose merger and notebook are measured
-as they are (only its tokenizer, which it fetches from the Hub, is WORK's). Three questions, each step in a process of its
-own on one thread:
+as they are (only its tokenizer, which it fetches from the Hub, is WORK's). Three questions, each step in a process of
+its own on one thread:
 
 - words: cutting 20,000 titles, our way once a title, against the original's merger as BERTopic calls it (fit and
   transform on the titles of each topic joined by blanks; the topics are those of the original's settings);

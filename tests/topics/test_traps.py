@@ -1,4 +1,4 @@
-"""One test for each of BERTopic 0.17.4's traps that lie in this stage's way (Chinese titles, outliers, saving, months)."""
+"""One test for each of BERTopic 0.17.4's traps on this stage's way: Chinese, outliers, saving, months."""
 
 import csv
 from pathlib import Path

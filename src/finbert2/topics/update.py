@@ -12,7 +12,7 @@ from finbert2.errors import UserError
 from finbert2.topics.counts import class_tfidf, count, top_words, topic_counts
 from finbert2.topics.drift import drift, drift_rows
 from finbert2.topics.model import TopicModel, load_model
-from finbert2.topics.predict import encode, rows
+from finbert2.topics.predict import NewTitles, encode, rows
 from finbert2.topics.tables import topic_row
 from finbert2.topics.titles import read_titles
 
@@ -21,18 +21,11 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 
-@dataclass
-class UpdateArguments:
-    """Which titles, into which topics."""
+@dataclass(kw_only=True)
+class UpdateArguments(NewTitles):
+    """Which titles, into which topics, and where the updated ones go."""
 
-    model_dir: str = args.option("folder of a `topics run` or an earlier update")
-    titles: str = args.option("file of the new titles (.csv, .tsv, .jsonl)")
     output_dir: str = args.option("folder for the updated model; another one than model_dir")
-    title_column: str | None = args.option("column of the titles; unset: title, else metadata", default=None)
-    model_name_or_path: str | None = args.option("where the encoder of the run lies now, if it has moved", default=None)
-    embeddings: str | None = args.option("vectors of the titles (.npy), if the run was given vectors", default=None)
-    batch_size: int = args.option("titles encoded at a time", default=64)
-    seed: int = args.option("seed of the process; topics do not depend on it", default=42)
 
 
 @args.command
