@@ -6,7 +6,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from finbert2.errors import UserError
-from finbert2.topics.model import Topic
+from finbert2.topics import run
+from finbert2.topics.model import Topic, load_model
 from finbert2.topics.names import Endpoint, clean, name_topics, prompt
 
 TOPICS = [
@@ -100,3 +101,27 @@ def test_answers_become_names_or_nothing(answer, name):
 def test_the_prompt_is_chinese_and_holds_words_and_titles():
     text = prompt(TOPICS[1])
     assert "汽车、销量" in text and "- 乘用车周报\n- 汽车月报" in text and "只输出名字" in text and "{" not in text
+
+
+def test_a_run_with_names_puts_them_into_its_tables(endpoint, tmp_path, titles_csv, flat_layout):
+    where, server = endpoint
+    flags = ["--titles", str(titles_csv), "--output_dir", str(tmp_path), "--lexical_weight", "1", "--num_topics", "4"]
+    flags += [
+        "--map",
+        "false",
+        "--bertopic",
+        "false",
+        "--llm_endpoint",
+        where.url,
+        "--llm_model",
+        "m",
+        "--llm_topics",
+        "4",
+    ]
+    run.main(flags)
+    with (tmp_path / "topics.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(server.asked) == 4 and "银行信贷" in {row["name"] for row in rows}
+    assert "银行信贷" in (tmp_path / "tree.txt").read_text(encoding="utf-8")
+    assert "银行信贷" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "银行信贷" in {topic.name for topic in load_model(tmp_path).topics}
