@@ -87,3 +87,10 @@ def test_evoc_that_is_not_installed_is_told(planted, monkeypatch):
     monkeypatch.setitem(sys.modules, "evoc", None)
     with pytest.raises(UserError, match="needs the package evoc"):
         place(planted[0], np.ones(200), settings(method="evoc"))
+
+
+def test_a_list_that_takes_every_title_leaves_nothing_to_find(planted, flat_layout):
+    vectors, kinds = planted
+    found = place(vectors, np.ones(200), settings(), kinds)
+    assert sorted(found.listed) == [0, 1, 2, 3] and len(found.points) == 0
+    assert [found.listed[topic] for topic in found.labels[:20]] == kinds[:20].tolist()

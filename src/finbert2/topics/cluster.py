@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from finbert2.errors import UserError
+from finbert2.topics.titles import FEWEST
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +51,8 @@ def find_groups(vectors: "np.ndarray", settings: Settings, listed: "np.ndarray |
     listed = np.full(len(vectors), -1) if listed is None else listed
     rows = np.flatnonzero(listed < 0)
     points, layers = vectors[rows], list[int]()
+    if len(rows) < FEWEST:  # a list that takes nearly every title leaves none to find topics among
+        return Groups(listed, points, rows)
     if settings.method == "evoc":
         found, layers = evoc_groups(points, settings)
     elif settings.method == "kmeans":
