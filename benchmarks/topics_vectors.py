@@ -1,6 +1,6 @@
 """A small encoder that the suite trains, and its vectors of titles: python benchmarks/topics_vectors.py DATA WORK.
 
-No published encoder is needed: titles → tokenizer → MLM → RetroMAE → a retriever of report titles and abstracts, all by
+No published encoder is needed: titles → tokenizer → MLM → a retriever of report titles and abstracts, all by
 the suite's own commands (2 layers × 128, some minutes on one core). DATA holds topic/titles.csv and, for the last step,
 retrieval/report_abstract/train_flagembedding.jsonl. WORK gets `titles.txt`, the models, `vectors.npy` (one vector a row
 of titles.csv) and `vectors.json`. What is there already is kept. The other topic benchmarks read WORK.
@@ -43,7 +43,7 @@ def titles_of(path: Path) -> list[str]:
 
 
 def steps(work: Path, rows: Path) -> list[tuple[str, list[str]]]:
-    """Return the folders and commands of the four trainings."""
+    """Return the folders and commands of the three trainings."""
     text = str(work / "titles.txt")
     pretraining = ("--train_data", text, "--max_seq_length", "64", "--per_device_train_batch_size", "4")
     pretraining += ("--report_to", "none", "--warmup_steps", "0.1")
@@ -56,12 +56,8 @@ def steps(work: Path, rows: Path) -> list[tuple[str, list[str]]]:
             "pretrain", "run", "--objective", "mlm", "--tokenizer_name", str(work / "tokenizer"), *SIZE, *pretraining,
             "--max_steps", "600", "--learning_rate", "1e-3",
         ]),
-        ("retromae", [
-            "pretrain", "run", "--objective", "retromae", "--model_name_or_path", str(work / "mlm"), *pretraining,
-            "--max_steps", "200", "--learning_rate", "5e-4",
-        ]),
         ("retriever", [
-            "retriever", "train", "--model_name_or_path", str(work / "retromae"), "--train_data", str(rows),
+            "retriever", "train", "--model_name_or_path", str(work / "mlm"), "--train_data", str(rows),
             "--train_group_size", "1", "--temperature", "0.05", "--query_max_len", "64", "--passage_max_len", "96",
             "--learning_rate", "1e-3", "--num_train_epochs", "2", "--per_device_train_batch_size", "64",
             "--report_to", "none",
