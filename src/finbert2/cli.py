@@ -24,6 +24,8 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("retriever", "search", "query → ranked passages, dense, BM25 or hybrid"),
     ("topics", "run", "titles → topics, their words, quality, figures, a saved model"),
     ("topics", "predict", "new titles + saved model → topics"),
+    ("topics", "compare", "folders of several runs → their quality side by side, seeds as a spread"),
+    ("topics", "update", "saved model + a month of titles → both counted, without refitting, and what drifted"),
 )
 
 USAGE = "usage: finbert2 <stage> <verb> [flags]      flags of a verb: finbert2 <stage> <verb> -h"

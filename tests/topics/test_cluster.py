@@ -6,8 +6,8 @@ from finbert2.topics import cluster
 
 
 def test_largest_first_by_weight_without_gaps():
-    labels = cluster.largest_first(np.array([5, 5, 2, -1, 9]), np.array([1.0, 1, 5, 7, 1]))
-    assert labels.tolist() == [1, 1, 0, -1, 2]
+    labels, old = cluster.largest_first(np.array([5, 5, 2, -1, 9]), np.array([1.0, 1, 5, 7, 1]))
+    assert labels.tolist() == [1, 1, 0, -1, 2] and old.tolist() == [2, 5, 9]
 
 
 def test_centroids_and_thresholds_by_hand():
@@ -42,7 +42,8 @@ def test_more_topics_than_titles_are_refused():
 
 
 @pytest.mark.slow
-def test_layout_repeats_and_takes_fewer_titles_than_neighbours():
+def test_layout_repeats_and_takes_fewer_titles_than_neighbours(caplog):
     vectors = np.random.default_rng(0).normal(size=(20, 40)).astype(np.float32)
     first, second = (cluster.reduce(vectors, 32, 50, seed=1) for _ in range(2))
     assert first.shape == (20, 18) and np.array_equal(first, second)
+    assert "--neighbors is 50, but there are 20 titles: 19 are taken" in caplog.text

@@ -43,3 +43,13 @@ def test_a_bad_date_is_named_and_stops_nothing(tmp_path, caplog):
     path.write_text("title,date_str\n甲,2024-01-05\n乙,2024-15-01\n丙,\n", encoding="utf-8")
     assert read_titles(path).months() == ["2024-01", "", ""]
     assert "1 dates" in caplog.text and "line 3, '2024-15-01'" in caplog.text
+
+
+def test_titles_of_another_language_among_chinese_ones_are_told(tmp_path, caplog):
+    path = tmp_path / "titles.csv"
+    path.write_text("title\n银行周报\n汽车周报\nWeekly report on banks\n", encoding="utf-8")
+    assert len(read_titles(path).texts) == 3
+    assert "1 of 3 titles have no Chinese character (the first: 'Weekly report on banks')" in caplog.text
+    caplog.clear()
+    path.write_text("title\nWeekly\nMonthly\n", encoding="utf-8")
+    assert len(read_titles(path).texts) == 2 and caplog.text == ""  # all foreign: that is meant

@@ -1,17 +1,106 @@
 """Vectors to topics: fewer dimensions, dense groups, and the rule that gives any title its topic."""
 
+import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from finbert2.errors import UserError
+from finbert2.topics.titles import FEWEST
 
 if TYPE_CHECKING:
     import numpy as np
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How fine the topics are, and what decides."""
+
+    dimensions: int
+    neighbors: int
+    min_topic_size: int
+    min_samples: int
+    num_topics: int | None
+    lexical_weight: float
+    outlier_quantile: float
+    seed: int
+    method: str = "hdbscan"
+    layer: int | None = None
+    max_fit_titles: int = 100_000
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of vectors, and the points among which they were found."""
+
+    labels: "np.ndarray"  # (vectors,) -1: in none
+    points: "np.ndarray"  # (clustered vectors, dimensions)
+    rows: "np.ndarray"  # (clustered vectors,) which of the vectors the points are
+    layers: list[int] = field(default_factory=list)  # EVoC: the numbers of groups of its layers, finest first
+
+
+def find_groups(vectors: "np.ndarray", settings: Settings, listed: "np.ndarray | None" = None) -> Groups:
+    """Return groups of the vectors by the settings' method; vectors that are `listed` (0 and up) are groups already.
+
+    hdbscan: UMAP, then dense groups, or `num_topics` groups by k-means in its layout. kmeans: in the vectors' own
+    space. evoc: EVoC on the vectors, of its layers the one asked for or nearest to `num_topics`.
+    """
+    import numpy as np
+
+    listed = np.full(len(vectors), -1) if listed is None else listed
+    rows = np.flatnonzero(listed < 0)
+    points, layers = vectors[rows], list[int]()
+    if len(rows) < FEWEST:  # a list that takes nearly every title leaves none to find topics among
+        return Groups(listed, points, rows)
+    if settings.method == "evoc":
+        found, layers = evoc_groups(points, settings)
+    elif settings.method == "kmeans":
+        found = equal_groups(points, settings.num_topics or 0, settings.seed)
+    else:
+        points = reduce(points, settings.dimensions, settings.neighbors, settings.seed)
+        found = (
+            equal_groups(points, settings.num_topics, settings.seed)
+            if settings.num_topics
+            else dense_groups(points, settings.min_topic_size, settings.min_samples)
+        )
+    labels = listed.copy()
+    labels[rows] = np.where(found >= 0, found + listed.max(initial=-1) + 1, -1)
+    return Groups(labels, points, rows, layers)
+
+
+def evoc_groups(vectors: "np.ndarray", settings: Settings) -> tuple["np.ndarray", list[int]]:
+    """Return one layer of EVoC's groups, and how many groups each layer has; `UserError` if it is not installed."""
+    import numpy as np
+
+    try:
+        from evoc import EVoC
+    except ImportError:
+        raise UserError("--method evoc needs the package evoc: pip install 'finbert2[evoc]'") from None
+    model = EVoC(
+        base_min_cluster_size=settings.min_topic_size, min_samples=settings.min_samples, n_neighbors=settings.neighbors,
+        random_state=settings.seed, approx_n_clusters=settings.num_topics,
+    )  # fmt: skip
+    favourite = model.fit_predict(np.ascontiguousarray(vectors))
+    layers = list(model.cluster_layers_)
+    numbers = [int(layer.max()) + 1 for layer in layers]
+    if settings.layer is not None:
+        if not 0 <= settings.layer < len(layers):
+            raise UserError(f"--layer is {settings.layer}, but EVoC found {len(layers)} layers, of {numbers} topics")
+        return layers[settings.layer], numbers
+    if settings.num_topics:
+        return layers[int(np.argmin([abs(number - settings.num_topics) for number in numbers]))], numbers
+    return favourite, numbers
 
 
 def reduce(vectors: "np.ndarray", dimensions: int, neighbors: int, seed: int, min_dist: float = 0.0) -> "np.ndarray":
     """Lay the vectors out by UMAP; a whole-number seed makes it repeat exactly, on one thread."""
     from umap import UMAP
 
+    if neighbors >= len(vectors):
+        log.warning(
+            "--neighbors is %d, but there are %d titles: %d are taken", neighbors, len(vectors), len(vectors) - 1
+        )
     # Few titles: UMAP's spectral start needs two points more than dimensions, its graph one more than neighbours.
     layout = UMAP(
         n_components=min(dimensions, len(vectors) - 2), n_neighbors=min(neighbors, len(vectors) - 1),
@@ -42,17 +131,18 @@ def equal_groups(points: "np.ndarray", number: int, seed: int) -> "np.ndarray":
     return KMeans(number, n_init=3, random_state=seed).fit_predict(points)
 
 
-def largest_first(labels: "np.ndarray", weights: "np.ndarray") -> "np.ndarray":
-    """Number the topics anew by falling size, without gaps; -1 stays."""
+def largest_first(labels: "np.ndarray", weights: "np.ndarray") -> tuple["np.ndarray", "np.ndarray"]:
+    """Number the topics anew by falling size, without gaps; -1 stays. Also return the old number of each new one."""
     import numpy as np
 
     found, compact = np.unique(labels[labels >= 0], return_inverse=True)
     sizes = np.bincount(compact, weights[labels >= 0], minlength=len(found))
     rank = np.empty(len(found), dtype=np.int64)
-    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(found))
+    order = np.argsort(-sizes, kind="stable")
+    rank[order] = np.arange(len(found))
     renumbered = np.full(len(labels), -1, dtype=np.int64)
     renumbered[labels >= 0] = rank[compact]
-    return renumbered
+    return renumbered, found[order]
 
 
 def centroids(vectors: "np.ndarray", labels: "np.ndarray", weights: "np.ndarray") -> "np.ndarray":

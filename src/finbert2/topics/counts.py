@@ -17,6 +17,10 @@ class Counts:
     matrix: "csr_matrix"  # (titles, words)
     vocabulary: list[str]
 
+    def rows(self, chosen: "np.ndarray") -> "Counts":
+        """Return the counts of some of the titles."""
+        return Counts(self.matrix[chosen], self.vocabulary)
+
 
 def vocabulary_of(titles: Sequence[Sequence[str]], min_titles: int = 2) -> list[str]:
     """Return the words that stand in at least `min_titles` titles, the most frequent first."""
@@ -50,14 +54,18 @@ def topic_counts(counts: Counts, labels: "np.ndarray", weights: "np.ndarray") ->
     return members @ counts.matrix  # (topics, words)
 
 
-def class_tfidf(sums: "csr_matrix") -> "csr_matrix":
-    """Return BERTopic's c-TF-IDF: tf · log(1 + A / f), tf the word's share of its topic, f its count in all topics."""
+def class_tfidf(sums: "csr_matrix", among: "csr_matrix | None" = None) -> "csr_matrix":
+    """Return BERTopic's c-TF-IDF: tf · log(1 + A / f), tf the word's share of its topic, f its count in all topics.
+
+    `among` are the topics that A and f are taken from: for sums of topics, the topics themselves.
+    """
     import numpy as np
     from scipy.sparse import diags
     from sklearn.preprocessing import normalize
 
-    frequency = np.asarray(sums.sum(axis=0)).ravel()
-    average = int(sums.sum(axis=1).mean()) if sums.shape[0] else 0  # A: words per topic, a whole number there too
+    among = sums if among is None else among
+    frequency = np.asarray(among.sum(axis=0)).ravel()
+    average = int(among.sum(axis=1).mean()) if among.shape[0] else 0  # A: words per topic, a whole number there too
     weight = np.log1p(average / np.maximum(frequency, 1))
     return (normalize(sums, norm="l1", axis=1) @ diags(weight)).tocsr()
 

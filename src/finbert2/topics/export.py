@@ -34,7 +34,7 @@ def save_for_bertopic(folder: Path, titles: Titles, found: Fit, encoded: "np.nda
     documents = [" ".join(word.replace(" ", "_") for word in found.words[place]) for place in titles.place]
     labels, vectors = found.labels[titles.place], found.vectors if encoded is None else encoded
     model.fit(documents, embeddings=vectors[titles.place], y=labels.copy())
-    words = {topic.topic: "_".join(topic.words[:4]) for topic in found.model.topics}
+    words = {topic.topic: topic.name or "_".join(topic.words[:4]) for topic in found.model.topics}
     ours = dict(zip(model.topics_, labels.tolist(), strict=True))
     model.set_topic_labels({theirs: f"{number}_{words.get(number, '')}" for theirs, number in ours.items()})
     logging.getLogger("BERTopic").setLevel(logging.ERROR)  # it warns where no encoder is named; that is meant here

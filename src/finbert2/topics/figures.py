@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finbert2 import plots
 
@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMED = 24
+PROBE = "银证券股债"  # a font that lacks one of these draws boxes
 
 
-def topic_map(points: "np.ndarray", labels: "np.ndarray", names: Sequence[str]) -> "Figure":
+def topic_map(
+    points: "np.ndarray", labels: "np.ndarray", names: Sequence[str], family: Sequence[str] = tuple(plots.FONTS)
+) -> "Figure":
     """Draw points (titles, 2): noise grey, each topic in a colour, a name at the median of the largest ones."""
     import numpy as np
     from matplotlib import colormaps
@@ -28,20 +31,18 @@ def topic_map(points: "np.ndarray", labels: "np.ndarray", names: Sequence[str]) 
     # font that drew them, and without a Chinese one into boxes.
     axes.scatter(points[order, 0], points[order, 1], c=colours[order], s=5, linewidths=0, rasterized=True)
     ground = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
+    style: dict[str, Any] = {
+        "fontsize": 8,
+        "ha": "center",
+        "va": "center",
+        "bbox": ground,
+        "in_layout": False,
+        "family": list(family),
+    }
     for topic in range(min(NAMED, len(names))):
         if (labels == topic).any():
             x, y = np.median(points[labels == topic], axis=0)
-            axes.text(
-                x,
-                y,
-                names[topic],
-                fontsize=8,
-                ha="center",
-                va="center",
-                bbox=ground,
-                in_layout=False,
-                family=plots.FONTS,
-            )
+            axes.text(x, y, names[topic], **style)
     return fig
 
 
@@ -50,3 +51,26 @@ def map_svg(fig: "Figure") -> str:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         return plots.svg(fig)
+
+
+def chinese_font() -> str | None:
+    """Return the name of a font on this machine that has Chinese characters, None if there is none.
+
+    A PNG is drawn here, not by its viewer. Names that tell of a Chinese font come first, as reading every font's
+    table of characters takes seconds; each is opened and checked.
+    """
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
+    telling = ("cjk", "sc", "cn", "hei", "song", "ming", "kai", "fang", "wqy", "han", "gb", "uming", "ukai", "yahei")
+    fonts = {entry.fname: entry.name for entry in font_manager.fontManager.ttflist}
+    fonts |= {path: "" for path in font_manager.findSystemFonts() if path not in fonts}
+    for path in sorted(fonts, key=lambda p: (not any(word in p.lower() for word in telling), p)):
+        try:
+            font = FT2Font(path)
+        except (OSError, RuntimeError):  # a file that FreeType cannot read is no font for us
+            continue
+        if all(ord(letter) in font.get_charmap() for letter in PROBE):
+            font_manager.fontManager.addfont(path)
+            return str(font.family_name)
+    return None

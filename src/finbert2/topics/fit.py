@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from finbert2.errors import UserError
 from finbert2.topics import cluster
+from finbert2.topics.cluster import Settings
 from finbert2.topics.counts import Counts, class_tfidf, count, top_words, topic_counts, vocabulary_of
+from finbert2.topics.guide import Guide
 from finbert2.topics.model import Topic, TopicModel
 from finbert2.topics.titles import Titles
 from finbert2.topics.vectors import fit_space
@@ -18,17 +20,18 @@ EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How fine the topics are, and what decides."""
+class Placement:
+    """Centres and thresholds found among vectors, and the topic that the rule gives each of the vectors."""
 
-    dimensions: int
-    neighbors: int
-    min_topic_size: int
-    min_samples: int
-    num_topics: int | None
-    lexical_weight: float
-    outlier_quantile: float
-    seed: int
+    labels: "np.ndarray"  # (vectors,)
+    similarity: "np.ndarray"  # (vectors,)
+    centres: "np.ndarray"  # (topics, width)
+    thresholds: "np.ndarray"  # (topics,)
+    listed: list[int]  # of each topic: its number in the guide's list, -1 if it was found
+    moved: int  # clustered vectors that the rule gave another topic than their group's, noise included
+    chosen: "np.ndarray"  # (clustered vectors,) which vectors the groups were found among
+    points: "np.ndarray"  # (clustered vectors, dimensions) where they were clustered
+    layers: list[int]  # EVoC: the numbers of topics of its layers, finest first
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,9 @@ class Fit:
     model: TopicModel
     vectors: "np.ndarray"  # (unique titles, width)
     labels: "np.ndarray"  # (unique titles,)
-    similarity: "np.ndarray"  # (unique titles,)
     words: list[list[str]]  # of each distinct title
     counts: Counts
-    moved: int  # titles that the rule gave another topic than their group's, noise included
+    placed: Placement
 
 
 def fit(
@@ -50,22 +52,63 @@ def fit(
     segmenter: Segmenter,
     settings: Settings,
     encoder: dict[str, Any] | None,
+    guide: Guide | None = None,
 ) -> Fit:
-    """Find the topics of the distinct titles; the topic of each is what `TopicModel.predict` says of it."""
+    """Find the topics of the distinct titles; the topic of each is what `TopicModel.predict` says of it.
+
+    The topics of a guide take their titles first, the others are found among what is left.
+    """
     words = segmenter.words(titles.unique)
     counts = count_words(words)
     space = fit_space(encoded, counts.matrix, titles.weights, settings.lexical_weight, settings.seed)
     vectors = space.vectors(encoded, counts.matrix)
-    groups = cluster.largest_first(find_groups(vectors, settings), titles.weights)
-    centres = cluster.centroids(vectors, groups, titles.weights)
-    least = cluster.thresholds(vectors, groups, centres, settings.outlier_quantile)
+    listed = guide.place(vectors, space, segmenter, counts.vocabulary) if guide else None
+    placed = place(vectors, titles.weights, settings, listed)
+    sums = topic_counts(counts, placed.labels, titles.weights)
+    names = [guide.names[number] if guide and number >= 0 else "" for number in placed.listed]
+    best = top_words(class_tfidf(sums), counts.vocabulary)
+    topics = describe(titles, placed, best, names)
+    model = TopicModel(
+        space, placed.centres, placed.thresholds, counts.vocabulary, segmenter, topics, encoder, sums
+    )  # fmt: skip
+    return Fit(model, vectors, placed.labels, words, counts, placed)
+
+
+def place(
+    vectors: "np.ndarray", weights: "np.ndarray", settings: Settings, listed: "np.ndarray | None" = None
+) -> Placement:
+    """Find groups of vectors, make them centres and thresholds, and give every vector its topic by these.
+
+    Of more than `max_fit_titles` vectors the groups are found among a fixed sample; the rule places the rest. Vectors
+    that are `listed` (0 and up) are in a group already.
+    """
+    chosen = sample(len(vectors), settings.max_fit_titles, settings.seed)
+    kept, heavy = vectors[chosen], weights[chosen]
+    known = None if listed is None else listed[chosen]
+    found = cluster.find_groups(kept, settings, known)
+    groups, old = cluster.largest_first(found.labels, heavy)
+    centres = cluster.centroids(kept, groups, heavy)
+    least = cluster.thresholds(kept, groups, centres, settings.outlier_quantile)
     labels, _ = cluster.assign(vectors, centres, least)
-    order = sizes(labels, titles.weights, len(centres)).argsort(kind="stable")[::-1]
-    order = order[sizes(labels, titles.weights, len(centres))[order] > 0]  # a topic that lost all its titles goes
+    size = sizes(labels, weights, len(centres))
+    order = size.argsort(kind="stable")[::-1]
+    order = order[size[order] > 0]  # a topic that lost all its titles goes
+    moved = int((labels[chosen] != groups).sum())
     labels, similarity = cluster.assign(vectors, centres[order], least[order])
-    topics = describe(titles, labels, similarity, counts)
-    model = TopicModel(space, centres[order], least[order], counts.vocabulary, segmenter, topics, encoder)
-    return Fit(model, vectors, labels, similarity, words, counts, moved_titles(groups, labels, order))
+    most = -1 if known is None else int(known.max(initial=-1))
+    numbers = [int(old[group]) if old[group] <= most else -1 for group in order]
+    return Placement(
+        labels, similarity, centres[order], least[order], numbers, moved, chosen[found.rows], found.points, found.layers
+    )
+
+
+def sample(titles: int, most: int, seed: int) -> "np.ndarray":
+    """Return the numbers of all titles, or of `most` of them drawn by the seed, in order."""
+    import numpy as np
+
+    if titles <= most:
+        return np.arange(titles)
+    return np.sort(np.random.default_rng(seed).choice(titles, most, replace=False))
 
 
 def count_words(words: list[list[str]]) -> Counts:
@@ -79,14 +122,6 @@ def count_words(words: list[list[str]]) -> Counts:
     return count(words, vocabulary)
 
 
-def find_groups(vectors: "np.ndarray", settings: Settings) -> "np.ndarray":
-    """Return groups of the vectors laid out by UMAP: dense ones, or a given number of them."""
-    points = cluster.reduce(vectors, settings.dimensions, settings.neighbors, settings.seed)
-    if settings.num_topics:
-        return cluster.equal_groups(points, settings.num_topics, settings.seed)
-    return cluster.dense_groups(points, settings.min_topic_size, settings.min_samples)
-
-
 def sizes(labels: "np.ndarray", weights: "np.ndarray", topics: int) -> "np.ndarray":
     """Return how many titles each topic has, repeated ones counted: (topics,)."""
     import numpy as np
@@ -95,22 +130,14 @@ def sizes(labels: "np.ndarray", weights: "np.ndarray", topics: int) -> "np.ndarr
     return np.bincount(labels[inside], weights[inside], minlength=topics)
 
 
-def moved_titles(groups: "np.ndarray", labels: "np.ndarray", order: "np.ndarray") -> int:
-    """Return how many titles ended in another topic than the one that their group became."""
+def describe(titles: Titles, placed: Placement, words: list[list[str]], names: list[str]) -> list[Topic]:
+    """Return each topic's size, its best words, the titles nearest to its centre and the name that a guide gave it."""
     import numpy as np
 
-    after = np.append(order, -1)[labels]  # the group behind each title's topic; -1 picks the last entry
-    return int((after != groups).sum())
-
-
-def describe(titles: Titles, labels: "np.ndarray", similarity: "np.ndarray", counts: Counts) -> list[Topic]:
-    """Return each topic's size, best words by c-TF-IDF and the titles nearest to its centre."""
-    import numpy as np
-
-    words = top_words(class_tfidf(topic_counts(counts, labels, titles.weights)), counts.vocabulary)
     found = []
-    for topic, size in enumerate(sizes(labels, titles.weights, len(words))):
-        members = np.flatnonzero(labels == topic)
-        nearest = members[np.argsort(-similarity[members], kind="stable")[:EXAMPLES]]
-        found.append(Topic(topic, int(size), words[topic], [titles.unique[place] for place in nearest]))
+    for topic, size in enumerate(sizes(placed.labels, titles.weights, len(words))):
+        members = np.flatnonzero(placed.labels == topic)
+        nearest = members[np.argsort(-placed.similarity[members], kind="stable")[:EXAMPLES]]
+        examples = [titles.unique[number] for number in nearest]
+        found.append(Topic(topic, int(size), words[topic], examples, names[topic]))
     return found

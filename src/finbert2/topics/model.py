@@ -15,8 +15,9 @@ from finbert2.topics.words import Segmenter, digest
 
 if TYPE_CHECKING:
     import numpy as np
+    from scipy.sparse import csr_matrix
 
-FORMAT = 1
+FORMAT = 2  # 2: counts and names of the topics
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Topic:
     size: int
     words: list[str]
     examples: list[str]
+    name: str = ""  # given by a guide or a language model
+
+    @property
+    def label(self) -> str:
+        """What a figure or a table calls the topic."""
+        return self.name or " ".join(self.words[:2])
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,16 @@ class TopicModel:
     segmenter: Segmenter
     topics: list[Topic]
     encoder: dict[str, Any] | None  # name and fingerprint; None where vectors were given or only words count
+    word_counts: "csr_matrix"  # (topics, words) sums of the titles' counts: hierarchy and updates need no text
 
     def predict(self, titles: Sequence[str], encoded: "np.ndarray | None") -> tuple["np.ndarray", "np.ndarray"]:
         """Return each title's topic (-1: none) and its similarity to the nearest topic's centre."""
         counts = count(self.segmenter.words(titles), self.vocabulary)
-        return cluster.assign(self.space.vectors(encoded, counts.matrix), self.centres, self.thresholds)
+        return self.assign(self.space.vectors(encoded, counts.matrix))
+
+    def assign(self, vectors: "np.ndarray") -> tuple["np.ndarray", "np.ndarray"]:
+        """Return the topic and the similarity of vectors (titles, width) of the model's space."""
+        return cluster.assign(vectors, self.centres, self.thresholds)
 
     def save(self, folder: Path) -> None:
         """Write `topics.safetensors`, `words.json` and, last, `topics.json`, which makes the three a model."""
@@ -53,6 +65,8 @@ class TopicModel:
 
         space, lexicon = self.space, self.space.lexicon
         arrays = {"centres": self.centres, "thresholds": self.thresholds}
+        sums = self.word_counts
+        arrays |= {"counts": sums.data, "count_columns": sums.indices, "count_ends": sums.indptr}
         arrays |= {"mean": space.mean} if space.mean is not None else {}
         arrays |= {"idf": lexicon.idf, "components": lexicon.components} if lexicon else {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,6 +97,7 @@ def load_model(folder: Path, model_name: str | None = None) -> TopicModel:
     Raises `UserError` if the folder is no topic model, or encoder, dictionary or stop list are not the fitted ones.
     """
     from safetensors.numpy import load_file
+    from scipy.sparse import csr_matrix
 
     if not (folder / "topics.json").exists():
         raise UserError(f"{folder} is no topic model (no topics.json there): name the --output_dir of a `topics run`")
@@ -95,9 +110,11 @@ def load_model(folder: Path, model_name: str | None = None) -> TopicModel:
     refuse_changes(folder, record["digests"], segmenter.digests() | {"vocabulary": digest(lists["vocabulary"])})
     arrays = load_file(folder / "topics.safetensors")
     lexicon = Lexicon(arrays["idf"], arrays["components"]) if "idf" in arrays else None
+    shape = (len(record["topics"]), len(lists["vocabulary"]))
     return TopicModel(
         Space(arrays.get("mean"), lexicon, record["lexical_weight"]), arrays["centres"], arrays["thresholds"],
         lists["vocabulary"], segmenter, [Topic(**topic) for topic in record["topics"]], known,
+        csr_matrix((arrays["counts"], arrays["count_columns"], arrays["count_ends"]), shape=shape),
     )  # fmt: skip
 
 

@@ -16,18 +16,24 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-@dataclass
-class PredictArguments:
+@dataclass(kw_only=True)
+class NewTitles:
     """Which titles, by which topics."""
 
-    model_dir: str = args.option("folder of a `topics run`")
+    model_dir: str = args.option("folder of a `topics run` or `topics update`")
     titles: str = args.option("file of titles (.csv, .tsv, .jsonl)")
-    output: str = args.option("file for the rows with their topics (.csv or .jsonl)")
     title_column: str | None = args.option("column of the titles; unset: title, else metadata", default=None)
     model_name_or_path: str | None = args.option("where the encoder of the run lies now, if it has moved", default=None)
     embeddings: str | None = args.option("vectors of the titles (.npy), if the run was given vectors", default=None)
     batch_size: int = args.option("titles encoded at a time", default=64)
     seed: int = args.option("seed of the process; topics do not depend on it", default=42)
+
+
+@dataclass(kw_only=True)
+class PredictArguments(NewTitles):
+    """Which titles, by which topics, and where the answer goes."""
+
+    output: str = args.option("file for the rows with their topics (.csv or .jsonl)")
 
 
 @args.command
@@ -45,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     sys.stdout.write(f"{inside} of {len(titles.texts)} titles have a topic; see {options.output}\n")
 
 
-def encode(model: TopicModel, titles: Titles, options: PredictArguments) -> "np.ndarray | None":
+def encode(model: TopicModel, titles: Titles, options: NewTitles) -> "np.ndarray | None":
     """Return the vectors of the distinct titles as the model's space wants them, None where words alone decide."""
     if model.space.mean is None:
         return None

@@ -51,25 +51,68 @@ def pair_scores(together: "np.ndarray") -> float:
     return float(scores.mean())
 
 
-def shape(vectors: "np.ndarray", labels: "np.ndarray") -> dict[str, float | None]:
-    """Return silhouette (by cosine), Calinski–Harabasz and Davies–Bouldin in the vectors' own space, noise left out.
+def fixed_sample(rows: "np.ndarray") -> "np.ndarray":
+    """Return the rows, or `SAMPLE` of them, always the same ones."""
+    import numpy as np
 
-    Measured before UMAP: its islands look well apart whatever the vectors are worth.
+    return rows if len(rows) <= SAMPLE else np.sort(np.random.default_rng(0).choice(rows, SAMPLE, replace=False))
+
+
+def shape(vectors: "np.ndarray", labels: "np.ndarray", metric: str = "cosine") -> dict[str, float | None]:
+    """Return silhouette (by `metric`), Calinski–Harabasz and Davies–Bouldin of the vectors, noise left out.
+
+    Meant for the space before UMAP: its islands look well apart whatever the vectors are worth.
     """
     import numpy as np
     from sklearn import metrics
 
-    inside = np.flatnonzero(labels >= 0)
-    if len(inside) > SAMPLE:
-        inside = np.sort(np.random.default_rng(0).choice(inside, SAMPLE, replace=False))
+    inside = fixed_sample(np.flatnonzero(labels >= 0))
     points, groups = vectors[inside], labels[inside]
     if not 2 <= len(set(groups)) < len(groups):
         return dict.fromkeys(("silhouette", "calinski_harabasz", "davies_bouldin"))
     return {
-        "silhouette": float(metrics.silhouette_score(points, groups, metric="cosine")),
+        "silhouette": float(metrics.silhouette_score(points, groups, metric=metric)),
         "calinski_harabasz": float(metrics.calinski_harabasz_score(points, groups)),
         "davies_bouldin": float(metrics.davies_bouldin_score(points, groups)),
     }
+
+
+def clustered_shape(points: "np.ndarray", labels: "np.ndarray") -> dict[str, float | None]:
+    """Return the measures of `shape`, by Euclidean distance, and DBCV in the space that was clustered."""
+    found = {f"clustered_{name}": value for name, value in shape(points, labels, "euclidean").items()}
+    return found | {"clustered_dbcv": dbcv(points, labels)}
+
+
+def dbcv(points: "np.ndarray", labels: "np.ndarray") -> float | None:
+    """Return density-based cluster validity (Moulavi et al., 2014), -1 to 1, on the fixed sample; noise counts against.
+
+    Topics of fewer than three sampled titles are left out: they have no density. None if fewer than two are left.
+    """
+    import numpy as np
+    from hdbscan.validity import validity_index
+
+    chosen = fixed_sample(np.arange(len(points)))
+    kept, groups = np.asarray(points[chosen], dtype=np.float64), labels[chosen].copy()
+    _, first = np.unique(kept, axis=0, return_index=True)  # equal points have no density: one stands for them
+    kept, groups = kept[np.sort(first)], groups[np.sort(first)]
+    numbers, members = np.unique(groups[groups >= 0], return_counts=True)
+    groups = np.where(np.isin(groups, numbers[members > 2]), groups, -1)
+    numbers, compact = np.unique(groups, return_inverse=True)
+    if (numbers >= 0).sum() < 2:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = float(validity_index(kept, compact - int(numbers[0] < 0)))
+    return score if np.isfinite(score) else None
+
+
+def stability(labelings: Sequence["np.ndarray"]) -> float:
+    """Return the mean AMI over all pairs of labelings of the same titles; noise is one group."""
+    from itertools import combinations
+    from statistics import fmean
+
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    return fmean(float(adjusted_mutual_info_score(one, other)) for one, other in combinations(labelings, 2))
 
 
 def agreement(labels: "np.ndarray", reference: Sequence[str]) -> dict[str, float]:

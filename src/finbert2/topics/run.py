@@ -1,25 +1,24 @@
 """`finbert2 topics run`: titles → topics, their words, quality, figures, a saved model."""
 
 import dataclasses
-import shutil
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finbert2 import args, encoder, files, runtime
-from finbert2.topics import quality, vectors
+from finbert2.topics import compat, output, quality, stability, tables, vectors
+from finbert2.topics.cluster import Settings
 from finbert2.topics.export import save_for_bertopic
-from finbert2.topics.fit import Fit, Settings, fit
+from finbert2.topics.fit import Fit, fit
+from finbert2.topics.guide import Guide, read_list
 from finbert2.topics.model import load_tokenizer
-from finbert2.topics.tables import as_text, title_rows, topic_row, trend_rows
+from finbert2.topics.names import Endpoint, name_topics
 from finbert2.topics.titles import FEWEST, Titles, read_titles
 from finbert2.topics.words import Segmenter, read_words
 
 if TYPE_CHECKING:
     import numpy as np
-
-MAP_TITLES = 5000
 
 # "reading" was chosen by measurement (docs/topics.md); "paper" is what the FinBERT2 paper's notebook used.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -47,13 +46,31 @@ class TopicArguments:
         default=None,
     )
     min_samples: int | None = args.option("HDBSCAN's min_samples (reading: 5, paper: 1)", default=None)
-    num_topics: int | None = args.option("this many topics, by k-means instead of HDBSCAN", default=None)
+    num_topics: int | None = args.option(
+        "this many topics: hdbscan then becomes k-means in the UMAP layout, evoc takes the nearest layer", default=None
+    )
+    method: Literal["hdbscan", "kmeans", "evoc"] = args.option(
+        "UMAP and HDBSCAN; k-means on the vectors themselves (needs num_topics); EVoC on the vectors", default="hdbscan"
+    )
+    layer: int | None = args.option("evoc: which layer, 0 the finest; unset: its own choice", default=None)
+    max_fit_titles: int = args.option("of more distinct titles, topics are found among a sample", default=100_000)
+    topic_list: str | None = args.option("topics to have, one a line: `name` or `name: word word`", default=None)
+    topic_similarity: float = args.option("cosine from which a title is a listed topic's", default=0.5)
     lexical_weight: float | None = args.option(
         "share of the titles' words beside the encoder, 0 to 1 (reading: 0.5, paper: 0; 1 needs no encoder)",
         default=None,
     )
     outlier_quantile: float = args.option("share of a topic's least typical titles, left out", default=0.02)
-    map: bool = args.option("draw map.svg", default=True)
+    map: bool = args.option("lay the titles out in two dimensions: map.svg, map.png, the report's map", default=True)
+    report: bool = args.option("write report.html, one page that needs no network", default=True)
+    stability_runs: int = args.option(
+        "runs with other seeds, and in other orders, that agreement is taken over; 0: none", default=0
+    )
+    llm_endpoint: str | None = args.option(
+        "OpenAI-compatible address (…/v1) of a model that names topics", default=None
+    )
+    llm_model: str | None = args.option("the name of that model", default=None)
+    llm_topics: int = args.option("how many of the largest topics it names", default=20)
     bertopic: bool = args.option("also write bertopic/, which BERTopic.load opens", default=True)
     batch_size: int = args.option("titles encoded at a time", default=64)
     seed: int | None = args.option("seed of UMAP, SVD and k-means (reading: 42, paper: 22)", default=None)
@@ -69,9 +86,27 @@ class TopicArguments:
             raise ValueError("--model_name_or_path and --embeddings are two sources of vectors: give one")
         if self.weight < 1 and not (self.model_name_or_path or self.embeddings):
             raise ValueError("give --model_name_or_path or --embeddings (or --lexical_weight 1 to go by words alone)")
-        for name, least in {"num_topics": 2, "min_topic_size": 2, "dimensions": 2, "neighbors": 2}.items():
+        self.refuse_contradictions()
+        for name, least in {
+            "num_topics": 2,
+            "max_fit_titles": FEWEST,
+            "min_topic_size": 2,
+            "dimensions": 2,
+            "neighbors": 2,
+        }.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise ValueError(f"--{name} is {getattr(self, name)}: {least} is the least")
+
+    def refuse_contradictions(self) -> None:
+        """Refuse flags that need or exclude one another."""
+        if self.method == "kmeans" and not self.num_topics:
+            raise ValueError("--method kmeans needs --num_topics")
+        if self.layer is not None and (self.method != "evoc" or self.num_topics):
+            raise ValueError("--layer picks a layer of --method evoc; with --num_topics the nearest one is taken")
+        if self.topic_list and self.embeddings and self.weight < 1:
+            raise ValueError("--topic_list needs the encoder, as its texts are encoded too: give --model_name_or_path")
+        if bool(self.llm_endpoint) != bool(self.llm_model):
+            raise ValueError("--llm_endpoint and --llm_model go together")
 
     @property
     def weight(self) -> float:
@@ -93,20 +128,27 @@ def main(argv: list[str] | None = None) -> None:
     titles = read_titles(options.titles, options.title_column, fewest=FEWEST)
     settings = options.settings(len(titles.unique))
     segmenter = read_segmenter(options)  # before the encoding: a missing word list is told at once
+    months = titles.months() or [""] * len(titles.texts)
     encoded = read_vectors(options, titles)
-    found = fit(titles, encoded, segmenter, settings, encoder_record(options))
-    output = Path(options.output_dir)
-    write(output, titles, found)
-    if options.map:
-        files.write_text(output / "map.svg", draw(found, settings))
+    found = fit(titles, encoded, segmenter, settings, encoder_record(options), read_guide(options))
+    folder = Path(options.output_dir)
+    output.clear(folder)
+    found = named(found, options, folder)
+    going = output.write_tables(folder, titles, found, months)
+    layout = output.lay_out(found, settings.neighbors, settings.seed) if options.map else None
+    if layout:
+        output.draw(folder, found, layout)
     if options.bertopic:
-        save_for_bertopic(output / "bertopic", titles, found, encoded)
+        save_for_bertopic(folder / "bertopic", titles, found, encoded)
     sources = filter(None, [options.titles, options.embeddings, options.userdict, options.stopwords])
-    results = measure(titles, found) | {"settings": vars(settings), "data": files.fingerprint(sources)}
-    files.write_json(output / "args.json", args.as_record(options))
-    circumstances = runtime.circumstances(settings.seed, time.perf_counter() - started)
-    files.write_json(output / "results.json", results | circumstances)
-    sys.stdout.write(as_text(found, results))
+    results = measure(titles, found) | steadiness(titles, found, settings, options.stability_runs)
+    results |= {"settings": vars(settings), "data": files.fingerprint(sources)}
+    files.write_json(folder / "args.json", args.as_record(options))
+    results |= runtime.circumstances(settings.seed, time.perf_counter() - started)
+    if options.report:
+        output.write_page(folder, options.titles, titles, found, results, layout, months, going)
+    files.write_json(folder / "results.json", results)
+    sys.stdout.write(tables.as_text(found, results))
 
 
 def read_segmenter(options: TopicArguments) -> Segmenter:
@@ -134,47 +176,52 @@ def encoder_record(options: TopicArguments) -> dict[str, Any] | None:
     return {"name": place, "fingerprint": encoder.fingerprint(name)}
 
 
-def write(output: Path, titles: Titles, found: Fit) -> None:
-    """Write the model and the tables; what an earlier run left in the folder and this one may not write goes."""
-    for name in ("results.json", "trends.csv", "map.svg"):
-        (output / name).unlink(missing_ok=True)
-    shutil.rmtree(output / "bertopic", ignore_errors=True)
-    found.model.save(output)
-    files.write_rows(output / "topics.csv", (topic_row(topic) for topic in found.model.topics))
-    files.write_rows(output / "titles_topics.csv", title_rows(titles, found))
-    months = titles.months()
-    if months and any(months):
-        files.write_rows(output / "trends.csv", trend_rows(months, found.labels[titles.place], found))
+def read_guide(options: TopicArguments) -> Guide | None:
+    """Return the listed topics with the encoder's vectors of their texts."""
+    if not options.topic_list:
+        return None
+    names, texts = read_list(options.topic_list)
+    encoded = None
+    if options.weight < 1:
+        encoded = vectors.encode(str(options.model_name_or_path), texts, options.batch_size)
+    return Guide(names, texts, encoded, options.topic_similarity)
+
+
+def named(found: Fit, options: TopicArguments, folder: Path) -> Fit:
+    """Return the fit with the largest topics named by the language model, if there is one."""
+    if not options.llm_endpoint:
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    endpoint = Endpoint(options.llm_endpoint, str(options.llm_model))
+    topics = name_topics(found.model.topics, endpoint, options.llm_topics, folder)
+    return dataclasses.replace(found, model=dataclasses.replace(found.model, topics=topics))
+
+
+def steadiness(titles: Titles, found: Fit, settings: Settings, runs: int) -> dict[str, float]:
+    """Return the agreement with runs of other seeds and orders, if any are asked for."""
+    return stability.measured(found.vectors, titles.weights, found.labels, settings, runs) if runs else {}
 
 
 def measure(titles: Titles, found: Fit) -> dict[str, Any]:
     """Return the quality of the topics, coverage first."""
     words, weights = [topic.words for topic in found.model.topics], titles.weights
-    results = {
+    placed, clustered = found.placed, found.labels[found.placed.chosen]
+    results: dict[str, Any] = {
         "n_titles": len(titles.texts), "n_distinct_titles": len(titles.unique), "n_dropped": titles.dropped,
-        "n_topics": len(words), "n_moved": found.moved, "coverage": quality.coverage(found.labels, weights),
+        "n_topics": len(words), "n_moved": placed.moved, "coverage": quality.coverage(found.labels, weights),
         "topic_diversity": quality.topic_diversity(words),
         "npmi": quality.npmi(words, found.counts.matrix, found.counts.vocabulary, weights),
-        **quality.shape(found.vectors, found.labels),
+        **quality.shape(found.vectors, found.labels), **quality.clustered_shape(placed.points, clustered),
+        "compat": compat.original_numbers(
+            placed.points, clustered, found.counts.rows(placed.chosen), weights[placed.chosen]
+        ),
     }  # fmt: skip
+    if placed.layers:
+        results["layers"] = placed.layers
     reference = titles.column("industry")
     if reference and any(reference):
         results |= quality.agreement(found.labels[titles.place], reference)
     return results
-
-
-def draw(found: Fit, settings: Settings) -> str:
-    """Return the map of the titles, or of a sample of them, laid out anew in two dimensions, as SVG."""
-    import numpy as np
-
-    from finbert2.topics import cluster, figures
-
-    chosen = np.arange(len(found.labels))
-    if len(chosen) > MAP_TITLES:
-        chosen = np.sort(np.random.default_rng(settings.seed).choice(chosen, MAP_TITLES, replace=False))
-    points = cluster.reduce(found.vectors[chosen], 2, settings.neighbors, settings.seed, min_dist=0.3)
-    names = [" ".join(topic.words[:2]) for topic in found.model.topics]
-    return figures.map_svg(figures.topic_map(points, found.labels[chosen], names))
 
 
 if __name__ == "__main__":

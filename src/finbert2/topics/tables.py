@@ -1,7 +1,6 @@
-"""What a run tells: rows of topics, of titles and of months, and a few lines for the terminal."""
+"""What a run tells: rows of topics and of titles, a page of Markdown, and a few lines for the terminal."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from finbert2.topics.fit import EXAMPLES, Fit
@@ -12,36 +11,40 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def topic_row(topic: Topic) -> dict[str, Any]:
-    """Return a topic as a row of `topics.csv`."""
+def topic_row(topic: Topic, layers: Sequence["np.ndarray"] = ()) -> dict[str, Any]:
+    """Return a topic as a row of `topics.csv`; `layers` hold the topic's branch on each coarser layer."""
     texts = [*topic.examples, *[""] * EXAMPLES][:EXAMPLES]
     examples = {f"example_{number}": text for number, text in enumerate(texts, start=1)}
-    return {"topic": topic.topic, "size": topic.size, "words": " ".join(topic.words), **examples}
+    branches = {f"layer_{number}": int(layer[topic.topic]) for number, layer in enumerate(layers, start=1)}
+    row = {"topic": topic.topic, "size": topic.size, "words": " ".join(topic.words), **examples}
+    return row | {"name": topic.name} | branches
 
 
 def title_rows(titles: Titles, found: Fit) -> Iterator[dict[str, Any]]:
     """Yield a row for each title of the file, repeated ones too, with its other known columns."""
     known = {name: titles.column(name) for name in ("date", "date_str", "industry", "org")}
+    similarity = found.placed.similarity
     for number, (text, place) in enumerate(zip(titles.texts, titles.place, strict=True)):
-        row = {"title": text, "topic": int(found.labels[place]), "similarity": round(float(found.similarity[place]), 4)}
+        row = {"title": text, "topic": int(found.labels[place]), "similarity": round(float(similarity[place]), 4)}
         yield row | {name: values[number] for name, values in known.items() if values}
 
 
-def trend_rows(months: list[str], labels: "np.ndarray", found: Fit) -> Iterator[dict[str, Any]]:
-    """Yield for each month and topic how many titles it had, and their share of the month's titles."""
-    pairs = [(month, int(label)) for month, label in zip(months, labels, strict=True) if month]
-    totals, each = Counter(month for month, _ in pairs), Counter(pairs)
-    for (month, label), number in sorted(each.items()):
-        if label >= 0:
-            words = " ".join(found.model.topics[label].words[:3])
-            share = round(number / totals[month], 5)
-            yield {"month": month, "topic": label, "words": words, "titles": number, "share": share}
+def markdown(topics: Sequence[Topic]) -> str:
+    """Return the topics as a Markdown table."""
+    lines = ["| topic | titles | name | words | title nearest to the centre |", "| --: | --: | --- | --- | --- |"]
+    for topic in topics:
+        cells = (topic.topic, topic.size, topic.name, " ".join(topic.words), *topic.examples[:1])
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def as_text(found: Fit, results: dict[str, Any], most: int = 12) -> str:
     """Return the largest topics and the main numbers as lines of text."""
     lines = [f"{'topic':>5} {'titles':>7}  words"]
-    lines += [f"{t.topic:>5} {t.size:>7}  {' '.join(t.words[:8])}" for t in found.model.topics[:most]]
+    lines += [
+        f"{t.topic:>5} {t.size:>7}  {t.name and t.name + ': '}{' '.join(t.words[:8])}"
+        for t in found.model.topics[:most]
+    ]
     more = results["n_topics"] - most
     lines += [f"      … and {more} more"] if more > 0 else []
     names = ("n_topics", "coverage", "topic_diversity", "npmi", "silhouette", "ami")

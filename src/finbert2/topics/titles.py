@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from finbert2 import files
 from finbert2.errors import UserError
+from finbert2.topics.words import HAN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,5 +108,11 @@ def read_titles(path: str | Path, column: str | None = None, fewest: int = 1) ->
         )
     if len(kept) < len(rows):
         log.warning("%s: %d rows without a title were dropped", path, len(rows) - len(kept))
+    foreign = [number for number, title in enumerate(texts) if not HAN.search(title)]
+    if foreign and 2 * len(foreign) <= len(texts):
+        log.warning(
+            "%s: %d of %d titles have no Chinese character (the first: %r); they stay, and may form topics by language",
+            path, len(foreign), len(texts), texts[foreign[0]],
+        )  # fmt: skip
     place = np.array([places[title] for title in texts], dtype=np.int64)
     return Titles([rows[number] for number in kept], texts, list(places), place, kept, len(rows))

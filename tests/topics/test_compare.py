@@ -1,0 +1,41 @@
+import json
+
+import pytest
+
+from finbert2.topics import compare
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two seeds of one setting and one run of another."""
+
+    def make(name, seed, weight, ami, sha="a"):
+        folder = tmp_path / name
+        folder.mkdir()
+        settings = {"titles": "t.csv", "output_dir": name, "seed": seed, "lexical_weight": weight, "preset": "reading"}
+        results = {"coverage": 0.9, "ami": ami, "n_topics": 10, "data": {"t.csv": {"sha256": sha}}}
+        (folder / "args.json").write_text(json.dumps(settings), encoding="utf-8")
+        (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+        return str(folder)
+
+    return make("a", 1, 0.5, 0.6), make("b", 2, 0.5, 0.8), make("c", 1, 0.0, 0.5), make("d", 1, 0.5, 0.5, "other")
+
+
+def test_seeds_are_a_spread_and_settings_a_row(runs, tmp_path, capsys):
+    compare.main(["--runs", *runs[:3], "--output_dir", str(tmp_path / "o")])
+    rows = json.loads((tmp_path / "o" / "results.json").read_text(encoding="utf-8"))["rows"]
+    assert [(row["setting"], row["runs"], row["ami"]) for row in rows] == [
+        ("lexical_weight 0.5", 2, 0.7),
+        ("lexical_weight 0.0", 1, 0.5),
+    ]
+    assert rows[0]["ami_sd"] == pytest.approx(0.1414) and "npmi" not in rows[0]
+    assert "| lexical_weight 0.5 | 2 | 10 (0) | 0.9 (0) | 0.7 (0.14) |" in capsys.readouterr().out
+    assert (tmp_path / "o" / "comparison.csv").exists()
+
+
+@pytest.mark.parametrize(("chosen", "message"), [((0, 3), "has other titles than"), ((0,), "no args.json there")])
+def test_runs_that_do_not_compare(runs, chosen, message, tmp_path, capsys):
+    folders = [runs[n] for n in chosen] + ([str(tmp_path)] if len(chosen) == 1 else [])
+    with pytest.raises(SystemExit):
+        compare.main(["--runs", *folders, "--output_dir", str(tmp_path / "o")])
+    assert message in capsys.readouterr().err

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from finbert2.topics import cluster, stability
+from finbert2.topics.cluster import Settings
+from finbert2.topics.fit import place, sample
+
+
+def settings(**changes):
+    base = {"dimensions": 4, "neighbors": 5, "min_topic_size": 10, "min_samples": 3, "num_topics": None}
+    base |= {"lexical_weight": 0.0, "outlier_quantile": 0.0, "seed": 0}
+    return Settings(**(base | changes))
+
+
+@pytest.fixture
+def planted():
+    """Four directions of 8, fifty vectors about each, in a mixed order: (vectors, kinds)."""
+    draw = np.random.default_rng(0)
+    kinds = draw.permutation(np.repeat(np.arange(4), 50))
+    vectors = np.eye(8)[kinds] + draw.normal(0, 0.1, (200, 8))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), kinds
+
+
+def purity(labels, kinds):
+    return np.mean([np.bincount(kinds[labels == t]).max() / (labels == t).sum() for t in set(labels.tolist()) - {-1}])
+
+
+@pytest.mark.parametrize("changes", [{"num_topics": 4}, {"method": "kmeans", "num_topics": 4}, {}])
+def test_every_method_finds_what_was_planted(changes, planted, flat_layout):
+    vectors, kinds = planted
+    found = place(vectors, np.ones(200), settings(**changes))
+    assert len(found.centres) == 4 and purity(found.labels, kinds) > 0.98 and (found.labels >= 0).mean() > 0.9
+
+
+def test_a_sample_finds_the_groups_and_the_rule_places_the_rest(planted, flat_layout):
+    vectors, kinds = planted
+    found = place(vectors, np.ones(200), settings(num_topics=4, max_fit_titles=80))
+    assert len(found.points) == len(found.chosen) == 80 and len(found.labels) == 200
+    assert purity(found.labels, kinds) > 0.98 and (found.labels >= 0).mean() > 0.85
+    again = cluster.assign(vectors, found.centres, found.thresholds)[0]
+    assert again.tolist() == found.labels.tolist()
+
+
+def test_a_sample_is_in_order_and_repeats():
+    assert sample(3, 5, 0).tolist() == [0, 1, 2]
+    chosen = sample(1000, 10, 1).tolist()
+    assert chosen == sorted(set(chosen)) == sample(1000, 10, 1).tolist() != sample(1000, 10, 2).tolist()
+
+
+def test_topics_are_numbered_by_weight(planted, flat_layout):
+    vectors, kinds = planted
+    weights = np.where(kinds == 2, 10.0, 1.0)
+    assert (kinds[place(vectors, weights, settings(num_topics=4)).labels == 0] == 2).all()
+
+
+def test_stability_of_plain_groups_is_perfect(planted, flat_layout):
+    vectors, _ = planted
+    base = settings(num_topics=4)
+    labels = place(vectors, np.ones(200), base).labels
+    found = stability.measured(vectors, np.ones(200), labels, base, 2)
+    assert found == {"stability_seeds": pytest.approx(1.0), "stability_orders": pytest.approx(1.0)}
+
+
+def test_labels_of_another_order_come_back_in_the_first_one(planted, flat_layout):
+    vectors, kinds = planted
+    (shuffled,) = stability.over_orders(vectors, np.ones(200), settings(num_topics=4), 1)
+    assert purity(shuffled, kinds) > 0.98
+
+
+@pytest.mark.slow
+def test_evoc_and_its_layers(planted):
+    pytest.importorskip("evoc")
+    vectors, kinds = planted
+    near = place(vectors, np.ones(200), settings(method="evoc", num_topics=4))
+    assert purity(near.labels, kinds) > 0.9 and near.layers
+    from finbert2.errors import UserError
+
+    with pytest.raises(UserError, match=r"--layer is 99, but EVoC found \d+ layers"):
+        place(vectors, np.ones(200), settings(method="evoc", layer=99))
+
+
+def test_evoc_that_is_not_installed_is_told(planted, monkeypatch):
+    import sys
+
+    from finbert2.errors import UserError
+
+    monkeypatch.setitem(sys.modules, "evoc", None)
+    with pytest.raises(UserError, match="needs the package evoc"):
+        place(planted[0], np.ones(200), settings(method="evoc"))
+
+
+def test_a_list_that_takes_every_title_leaves_nothing_to_find(planted, flat_layout):
+    vectors, kinds = planted
+    found = place(vectors, np.ones(200), settings(), kinds)
+    assert sorted(found.listed) == [0, 1, 2, 3] and len(found.points) == 0
+    assert [found.listed[topic] for topic in found.labels[:20]] == kinds[:20].tolist()

@@ -1,0 +1,61 @@
+import csv
+import json
+
+import pytest
+
+from finbert2.topics import run, update
+from finbert2.topics.model import load_model
+
+from .conftest import sample_rows
+
+
+def table(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def finished(tmp_path, titles_csv, flat_layout):
+    flags = ["--titles", str(titles_csv), "--output_dir", str(tmp_path / "topics"), "--lexical_weight", "1"]
+    run.main([*flags, "--num_topics", "6", "--map", "false", "--bertopic", "false", "--report", "false"])
+    return tmp_path / "topics"
+
+
+def month_of_banks(tmp_path):
+    """Sixty bank titles, twenty of them with a word that no earlier title had."""
+    rows = [row for row in sample_rows(240, seed=4) if row["industry"] == "银行"]
+    lines = ["title,date", *(f"{row['title']}{'数字人民币' * (n < 20)},2025-01-02" for n, row in enumerate(rows))]
+    (tmp_path / "new.csv").write_text("\n".join(lines), encoding="utf-8")
+    return str(tmp_path / "new.csv")
+
+
+def test_a_month_is_added_and_its_drift_told(finished, tmp_path, capsys):
+    flags = ["--model_dir", str(finished), "--titles", month_of_banks(tmp_path), "--output_dir", str(tmp_path / "u")]
+    update.main(flags)
+    results = json.loads((tmp_path / "u" / "results.json").read_text(encoding="utf-8"))
+    assert results["n_titles"] == 60 and results["coverage"] > 0.6 and results["n_rising"] >= 1 <= results["n_fading"]
+    drift = table(tmp_path / "u" / "drift.csv")
+    rose = [row for row in drift if row["kind"] in ("rising", "new")]
+    assert all("银行" in row["words"] for row in rose) and float(drift[0]["z"]) == max(
+        abs(float(r["z"])) for r in drift
+    )
+    assert all(float(row["similarity_now"]) >= float(row["threshold"]) for row in drift if row["similarity_now"])
+    assert {"数字人民币", "人民币"} & {row["word"] for row in table(tmp_path / "u" / "new_words.csv")}
+    assert "titles have a topic" in capsys.readouterr().out
+
+
+def test_topics_keep_their_numbers_and_old_titles_their_topics(finished, tmp_path):
+    flags = ["--model_dir", str(finished), "--titles", month_of_banks(tmp_path), "--output_dir", str(tmp_path / "u")]
+    update.main(flags)
+    before, after = load_model(finished), load_model(tmp_path / "u")
+    titles = [row["title"] for row in sample_rows(200)]
+    assert after.predict(titles, None)[0].tolist() == before.predict(titles, None)[0].tolist()
+    assert after.word_counts.sum() > before.word_counts.sum()
+    update.main(["--model_dir", str(tmp_path / "u"), *flags[2:4], "--output_dir", str(tmp_path / "u2")])
+    assert sum(t.size for t in load_model(tmp_path / "u2").topics) > sum(t.size for t in after.topics)
+
+
+def test_an_update_in_place_is_refused(finished, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        update.main(["--model_dir", str(finished), "--titles", "t.csv", "--output_dir", str(finished)])
+    assert "would count its titles twice" in capsys.readouterr().err
