@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 . ../finbert2.sh
 
-finbert2 labeler predict \
+launch labeler predict \
   --model_name_or_path outputs/SC_2 \
   --input SC_2/test.csv \
   --output outputs/predictions.csv \
