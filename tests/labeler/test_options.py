@@ -111,6 +111,7 @@ def test_fgm_adds_the_gradient_at_the_shifted_embeddings(tiny_bert, tmp_path, ba
     expected = table.grad.clone()
     table.data.copy_(before)
     mine.model.zero_grad()
+    mine.current_gradient_accumulation_steps = 1  # as its loop sets it
     mine.training_step(mine.model, batch)
     assert torch.equal(table, before) and torch.allclose(table.grad, expected, atol=1e-6)
     assert not torch.allclose(expected, 2 * first, atol=1e-6)

@@ -6,34 +6,25 @@ import threading
 import numpy as np
 import pytest
 
-from finbert2.labeler import export, inputs, predict
-from finbert2.labeler.model import Labeler, Settings
+from finbert2.labeler import export, inputs, predict, train
 from finbert2.labeler.parts import Parts
 
-from ..conftest import TEXTS
-from .test_train import read, refused, run
-
-LABELS = {0: "利空", 1: "中性", 2: "利好"}
+from .test_train import examples, flags, read, refused, run, write_csv
 
 
 @pytest.fixture(scope="module")
 def classifier(tiny_bert, tmp_path_factory):
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer, set_seed
-
-    set_seed(0)
     folder = tmp_path_factory.mktemp("classifier")
-    model = AutoModelForSequenceClassification.from_pretrained(
-        tiny_bert, num_labels=3, id2label=LABELS, label2id={name: n for n, name in LABELS.items()}
-    )
-    model.classifier.weight.data *= 40  # as sure as a trained one
-    Labeler(model, AutoTokenizer.from_pretrained(tiny_bert), Settings("classification", 64)).save(folder)
-    return folder
+    for name, count, seed in (("train", 40, 0), ("dev", 12, 1), ("test", 20, 2)):
+        write_csv(folder / f"{name}.csv", examples(count, seed))
+    run(train.main, *flags(tiny_bert, folder, folder / "o", "csv", "--num_train_epochs", 5, "--baselines", "False"))
+    return folder / "o"
 
 
 @pytest.fixture
 def texts(tmp_path):
     path = tmp_path / "in.jsonl"
-    rows = [{"id": f"n{n}", "text": TEXTS[n % 6][n % 7 :]} for n in range(20)]
+    rows = [{"id": f"n{n}", "text": text[n % 3 :]} for n, (text, _) in enumerate(examples(20, 3))]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
 
@@ -145,7 +136,7 @@ def test_parquet(classifier, texts, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.parquet", "no", "in.parquet is not a Parquet file (Parquet magic bytes not found in footer."),
+        ("in.parquet", "no such thing", "in.parquet is not a Parquet file (Parquet magic bytes not found in footer."),
         ("none.parquet", None, "none.parquet does not exist"),
         ("in.csv", "text\n\ufeff" + "公", None),
     ],
@@ -188,9 +179,9 @@ def test_onnx_answers_as_torch_does(classifier, texts, tmp_path, capsys):
     assert found["onnx-int8"]["equal"] >= 0.95 and found["onnx-int8"]["bytes"] < found["onnx"]["bytes"]
     for engine in ("torch", "onnx", "onnx-int8"):
         run(predict.main, *command(classifier, texts, tmp_path / f"{engine}.jsonl", "--engine", engine))
-    torch, onnx, int8 = (read(tmp_path / f"{engine}.jsonl") for engine in ("torch", "onnx", "onnx-int8"))
-    assert [row["label"] for row in torch] == [row["label"] for row in onnx]
-    assert len({row["label"] for row in torch}) > 1 and len(int8) == 20
+    plain, onnx, int8 = (read(tmp_path / f"{engine}.jsonl") for engine in ("torch", "onnx", "onnx-int8"))
+    assert [row["label"] for row in plain] == [row["label"] for row in onnx]
+    assert len({row["label"] for row in plain}) > 1 and len(int8) == 20
     message = refused(
         capsys, predict.main,
         *command(classifier, texts, tmp_path / "x.csv", "--engine", "onnx", "--cls_vectors", tmp_path / "v.npy"),

@@ -58,8 +58,8 @@ class LabelTrainer(Trainer):
         )  # fmt: skip
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
-        """Return batches of the development inputs in their order, by which they are pooled: theirs groups by length."""
-        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        """Return batches of the development inputs in their order, by which windows are pooled."""
+        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
         loader = DataLoader(rows, self.args.eval_batch_size, collate_fn=self.data_collator)
         return self.accelerator.prepare(loader)
 
