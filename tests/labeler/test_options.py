@@ -185,11 +185,11 @@ def test_several_labels_are_learnt_and_open_in_a_pipeline(tiny_bert, tmp_path):
     words = {"增长": "净利润增长", "减持": "股东减持"}
     rows = [
         ("、".join(words[label] for label in chosen) + "公司公告", "|".join(chosen))
-        for chosen in (["增长"], ["减持"], ["增长", "减持"]) * 12
+        for chosen in (["增长"], ["减持"], ["增长", "减持"]) * 24
     ]
     for name in ("train", "dev", "test"):
         write_csv(tmp_path / f"{name}.csv", [(f"{text}{n}", label) for n, (text, label) in enumerate(rows)])
-    run(train.main, *flags(tiny_bert, tmp_path, tmp_path / "o", "csv", "--num_train_epochs", 6))
+    run(train.main, *flags(tiny_bert, tmp_path, tmp_path / "o", "csv", "--num_train_epochs", 10))
     found = results(tmp_path / "o")
     assert found["test"]["accuracy"] > 0.9 and found["labels"] == ["减持", "增长"] and found["tfidf"]["micro_f1"] > 0.9
     config = json.loads((tmp_path / "o" / "config.json").read_text())

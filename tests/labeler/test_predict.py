@@ -1,6 +1,7 @@
 """Prediction of files: parts, several processes, policies, ONNX."""
 
 import json
+import logging
 import threading
 
 import numpy as np
@@ -166,7 +167,16 @@ def test_chunks_are_bounded_by_characters_too(monkeypatch):
     assert [[len(row["text"]) for row in chunk] for chunk in inputs.chunks(rows)] == [[4, 4], [4], [30], [1]]
 
 
-def test_onnx_answers_as_torch_does(classifier, texts, tmp_path, capsys):
+@pytest.fixture
+def untraced():
+    """torch.export logs every step for its own tools; pytest would format each line."""
+    logger = logging.getLogger("torch.__trace")
+    logger.propagate = False
+    yield
+    logger.propagate = True
+
+
+def test_onnx_answers_as_torch_does(classifier, texts, tmp_path, capsys, untraced):
     pytest.importorskip("onnxruntime")
     message = refused(capsys, predict.main, *command(classifier, texts, tmp_path / "o.csv", "--engine", "onnx"))
     assert message.splitlines()[-1] == (

@@ -83,6 +83,14 @@ def test_a_class_with_one_row_stays_in_training():
     assert [len(part) for part in split([Sentence(tuple(c), ("O",)) for c in "甲乙丙"], 0)] == [2, 1]
 
 
+def test_groups_larger_than_a_tenth_are_held_out_where_there_is_nothing_else():
+    texts = different(6)
+    rows = [Example(text + tail, "多" if n % 2 else "少") for n, text in enumerate(texts) for tail in ("", "。", "！")]
+    train, dev = split(rows, 0)
+    assert len(dev) == 6 and {row.label for row in dev} == {"多", "少"}
+    assert list(duplicates.pairs([row.text for row in dev], [row.text for row in train])) == []
+
+
 @pytest.mark.parametrize("rows", [[Example("甲", "1")], [Example("公司净利润增长", "1")] * 9])
 def test_nothing_to_hold_out(rows):
     with pytest.raises(UserError) as raised:

@@ -43,6 +43,8 @@ def hold_out(rows: Sequence[Any], share: float, seed: int) -> list[int]:
     if not chosen:  # classes so small that a tenth of each is less than a row
         chance.shuffle(pool)
         chosen = take(pool, max(1.0, share * len(rows)))
+    if not chosen:  # every group is larger than what is wanted
+        chosen = [place for groups in classes.values() if len(groups) > 1 for place in min(groups, key=len)]
     return chosen
 
 
