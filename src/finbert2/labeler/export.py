@@ -64,33 +64,16 @@ def to_onnx(labeler: Labeler, path: Path) -> None:
     """Write the labeler's graph, batch and length left open, weights inside the file."""
     import torch
 
-    model = labeler.model.cpu().eval()
     batch = labeler.tokenizer(PROBE[:2], return_tensors="pt", padding=True)
-    names = [name for name in INPUTS if name in batch]
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=labeler.settings.max_seq_length)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            Logits(model, names), tuple(batch[name] for name in names), str(path), input_names=names,
-            output_names=["logits"], dynamic_shapes=(tuple(shape for _ in names),), opset_version=OPSET, dynamo=True,
+            labeler.model.cpu(), kwargs={name: batch[name] for name in INPUTS}, f=str(path), input_names=INPUTS,
+            output_names=["logits"], dynamic_shapes=dict.fromkeys(INPUTS, shape), opset_version=OPSET, dynamo=True,
             external_data=False, verbose=False,
         )  # fmt: skip
-
-
-def Logits(model: Any, names: list[str]) -> Any:  # noqa: N802
-    """Return a module that takes the inputs by place and returns the logits alone."""
-    import torch
-
-    class Module(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            return self.model(**dict(zip(names, inputs, strict=True))).logits
-
-    return Module()
 
 
 def quantise(path: Path, output: Path) -> None:
@@ -100,11 +83,14 @@ def quantise(path: Path, output: Path) -> None:
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    logging.getLogger().setLevel(logging.ERROR)
-    quantize_dynamic(
-        str(path), str(output), weight_type=QuantType.QInt8, per_channel=True, reduce_range=True,
-        op_types_to_quantize=["MatMul", "Gemm"],
-    )  # fmt: skip
+    logging.disable(logging.WARNING)  # it advises a step that changes nothing here, by the root logger
+    try:
+        quantize_dynamic(
+            str(path), str(output), weight_type=QuantType.QInt8, per_channel=True, reduce_range=True,
+            op_types_to_quantize=["MatMul", "Gemm"],
+        )  # fmt: skip
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def compare(labeler: Labeler, other: Labeler, texts: list[str]) -> dict[str, Any]:

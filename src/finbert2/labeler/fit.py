@@ -1,5 +1,6 @@
 """One training run: labelled rows and an encoder → a labeler."""
 
+import copy
 import logging
 from collections import Counter
 from typing import Any
@@ -115,8 +116,6 @@ def add_adapters(model: Any, rank: int, ner: bool) -> Any:
 
 def for_run(training_args: LabelerTrainingArguments, folder: Any, seed: int) -> LabelerTrainingArguments:
     """Return the arguments of one of several runs: its own folder, its own seed."""
-    import copy
-
     mine = copy.copy(training_args)
     mine.output_dir, mine.seed = str(folder), seed
     return mine

@@ -75,3 +75,5 @@ class LabelerTrainingArguments(args.TrainingArguments):
             raise ValueError("--r_drop, --fgm, --lora_rank and --early_stopping cannot be negative")
         if self.early_stopping and not self.load_best_model_at_end:
             raise ValueError("--early_stopping needs --load_best_model_at_end True: the best epoch has to be kept")
+        if self.early_stopping:  # a resumed run goes on counting where it was killed
+            self.restore_callback_states_from_checkpoint = True

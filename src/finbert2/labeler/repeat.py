@@ -24,8 +24,10 @@ RUN_FILE = "run.json"  # written last: the run is done
 
 def seeds(
     options: LabelerArguments, training_args: LabelerTrainingArguments, task: Task, output: Path
-) -> tuple[Labeler, dict[str, Any], dict[str, Any]]:
+) -> tuple[Labeler | None, dict[str, Any], dict[str, Any]]:
     """Train once a seed in folders of their own; return the best by development score, its summary, and the spread.
+
+    A process that is not the main one gets nothing back: it only trains.
 
     The spread holds mean, standard deviation (of a sample) and values of each test score, or of the development score
     where there is no test part.
@@ -45,8 +47,8 @@ def seeds(
                 })  # fmt: skip
         if runtime.is_main_process():
             runs.append((folder, json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))))
-    if not runs:
-        raise SystemExit(0)  # a process that only trains
+    if not runtime.is_main_process():
+        return None, {}, {}
     folder, best = max(runs, key=lambda run: run[1]["dev"])
     tables = [run["test"] or {"dev": run["dev"]} for _, run in runs]
     return Labeler.from_pretrained(str(folder)), best["summary"] | {"seed_kept": best["seed"]}, spread(tables)

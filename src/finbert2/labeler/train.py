@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     labeler, summary = fit(options, training_args, task, output, results)
     if options.folds:
         results["folds"], shares = repeat.folds(options, training_args, task, output)
-    if not runtime.is_main_process():
+    if labeler is None or not runtime.is_main_process():
         return
     labeler = trusted(labeler, task, options.target_precision)
     labeler.save(output)
@@ -103,8 +103,8 @@ def fit(
     task: Task,
     output: Path,
     results: dict[str, Any],
-) -> tuple[Labeler, dict[str, Any]]:
-    """Return the labeler of the best epoch (of the best seed) and the summary of its training."""
+) -> tuple[Labeler | None, dict[str, Any]]:
+    """Return the labeler of the best epoch (of the best seed; to the main process only) and its training's summary."""
     if options.seeds > 1:
         labeler, summary, results["seeds"] = repeat.seeds(options, training_args, task, output)
         return labeler, summary
