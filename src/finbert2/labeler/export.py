@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.texts:
         texts = [row.text(options.text_field) for row in files.read_rows(options.texts)]
     (folder / FOLDER).mkdir(exist_ok=True)
-    to_onnx(labeler, folder / FOLDER / FILES["onnx"])
+    to_onnx(labeler, folder, folder / FOLDER / FILES["onnx"])
     engines: list[Engine] = ["onnx"]
     if options.int8:
         quantise(folder / FOLDER / FILES["onnx"], folder / FOLDER / FILES["onnx-int8"])
@@ -60,20 +60,35 @@ def main(argv: list[str] | None = None) -> None:
     sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")
 
 
-def to_onnx(labeler: Labeler, path: Path) -> None:
-    """Write the labeler's graph, batch and length left open, weights inside the file."""
+def to_onnx(labeler: Labeler, folder: Path, path: Path) -> None:
+    """Write the graph of the labeler in `folder` to `path`, batch and length left open, weights inside the file."""
     import torch
 
+    # The fused attention would be taken apart with a check for NaN in every layer.
+    model = type(labeler.model).from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
     batch = labeler.tokenizer(PROBE[:2], return_tensors="pt", padding=True)
     shape = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=labeler.settings.max_seq_length)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            labeler.model.cpu(), kwargs={name: batch[name] for name in INPUTS}, f=str(path), input_names=INPUTS,
+            model, kwargs={name: batch[name] for name in INPUTS}, f=str(path), input_names=INPUTS,
             output_names=["logits"], dynamic_shapes=dict.fromkeys(INPUTS, shape), opset_version=OPSET, dynamo=True,
             external_data=False, verbose=False,
         )  # fmt: skip
+    fuse(path, model.config)
+
+
+def fuse(path: Path, config: Any) -> None:
+    """Rewrite a BERT's graph with ONNX Runtime's kernels for GELU and layer norm, which it does not find itself."""
+    if config.model_type != "bert":
+        return
+    from onnxruntime.transformers import optimizer
+
+    graph = optimizer.optimize_model(
+        str(path), "bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size, opt_level=0
+    )
+    graph.save_model_to_file(str(path))
 
 
 def quantise(path: Path, output: Path) -> None:
