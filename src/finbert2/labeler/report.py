@@ -30,7 +30,7 @@ def write(folder: Path, title: str, judgement: Judgement, results: dict[str, Any
 
 def models(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the measured models by name, the judged one first."""
-    found = {name: table for name, table in results.items() if isinstance(table, dict) and "macro_f1" in table}
+    found = {name: table for name, table in results.items() if isinstance(table, dict) and "per_class" in table}
     return {"test": found.pop("test"), **found} if "test" in found else {}
 
 
