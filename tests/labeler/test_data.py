@@ -183,6 +183,14 @@ def test_rows_without_text_are_dropped_and_counted_if_asked(tmp_path, caplog):
     assert caplog.messages == [f"{path}: 2 of 3 rows have no text and were dropped"]
 
 
+def test_a_text_that_is_null_is_empty_and_a_missing_one_is_an_error(tmp_path):
+    path = write(tmp_path / "train.jsonl", '{"text": null, "label": 1}\n{"text": "甲", "label": 2}\n')
+    assert data.read_examples(path, empty_texts="drop") == [Example("甲", "2")]
+    path = write(tmp_path / "other.jsonl", '{"texts": "甲", "label": 1}\n')
+    with pytest.raises(UserError, match="line 1 has no 'text': it has 'texts', 'label'"):
+        data.read_examples(path, empty_texts="drop")
+
+
 def test_a_class_with_one_row_is_told(caplog):
     data.label_list([Example("甲", "1"), Example("乙", "1"), Example("丙", "2")])
     assert caplog.messages == ["labeler: one training row only has the label 2"]

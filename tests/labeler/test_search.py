@@ -35,7 +35,10 @@ def test_a_search_is_of_the_development_part_and_says_what_to_train_with(tiny_be
         write_csv(tmp_path / f"{name}.csv", examples(count, seed))
     command = flags(tiny_bert, tmp_path, tmp_path / "o", "csv", "--max_steps", 6, "--trials", 2)
     message = refused(capsys, search.main, *command)
-    assert message == "error: --test_data has no place in a search: name it when training with what was found\n"
+    assert message == (
+        "error: --test_data, --seeds, --folds, --target_precision and --compare have no place in a search: name them "
+        "when training with what was found\n"
+    )
     run(search.main, *command, "--test_data", "")
     found = results(tmp_path / "o")
     assert len(found["trials"]) == 2 and found["dev"] == max(trial["dev"] for trial in found["trials"])

@@ -55,7 +55,7 @@ def read_examples(
     Raises `UserError` naming file and line for a missing column, an empty text or label, and a file without rows.
     """
     read = [(row, str(row.require("label"))) for row in files.read_rows(path)]
-    kept = [(row, label) for row, label in read if empty_texts != "drop" or str(row.require("text")).strip()]
+    kept = [(row, label) for row, label in read if empty_texts != "drop" or not is_empty(row, "text")]
     if len(kept) < len(read):
         log.warning("%s: %d of %d rows have no text and were dropped", path, len(read) - len(kept), len(read))
     multi = any(SEPARATOR in label for _, label in kept) if multi is None else multi
@@ -71,6 +71,11 @@ def read_examples(
     if not examples:
         raise UserError(f"{path} has no rows: a header `text,label` and at least one row were expected")
     return examples
+
+
+def is_empty(row: files.Row, column: str) -> bool:
+    """Tell whether a row has a column with nothing but blanks in it; a column that is missing is another matter."""
+    return column in row.values and not str(row.values[column] or "").strip()
 
 
 def is_multi_label(examples: Iterable[Example]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from finbert2 import files
 from finbert2.errors import UserError
+from finbert2.labeler.data import is_empty
 
 CHUNK = 4096  # rows in memory at a time; enough of them for batches of equal length
 CHUNK_CHARACTERS = 4_000_000
@@ -23,8 +24,8 @@ def read_texts(path: str, field: str, empty_texts: str = "error") -> Iterator[di
         yield from ({"id": number, "text": line} for number, line in enumerate(lines, start=1) if line.strip())
         return
     for row in read_parquet(Path(path)) if path.endswith(".parquet") else files.read_rows(path):
-        text = row.text(field) if empty_texts == "error" or str(row.require(field)).strip() else ""
-        yield {"id": row.values.get("id", row.line), "text": text}
+        empty = empty_texts != "error" and is_empty(row, field)
+        yield {"id": row.values.get("id", row.line), "text": "" if empty else row.text(field)}
 
 
 def read_parquet(path: Path) -> Iterator[files.Row]:

@@ -32,8 +32,11 @@ def main(argv: list[str] | None = None) -> None:
     options, training_args, search = args.parse(
         "labeler search", __doc__ or "", argv, LabelerArguments, LabelerTrainingArguments, SearchArguments
     )
-    if options.test_data:
-        raise UserError("--test_data has no place in a search: name it when training with what was found")
+    if options.test_data or options.seeds > 1 or options.folds or options.target_precision or options.compare:
+        raise UserError(
+            "--test_data, --seeds, --folds, --target_precision and --compare have no place in a search: name them when "
+            "training with what was found"
+        )
     optuna = require_optuna()
     started = time.perf_counter()
     output = Path(training_args.output_dir)
