@@ -31,6 +31,15 @@ def test_the_temperature_undoes_overconfidence(multi):
     assert table["ece_after"] < 0.02 < 0.08 < table["ece_before"]
 
 
+@pytest.mark.parametrize("multi", [False, True])
+def test_rows_that_are_all_right_do_not_make_sure(multi):
+    logits = np.tile([[3.0, -3.0], [-3.0, 3.0]], (10, 1))
+    gold = np.tile([[1, 0], [0, 1]], (10, 1)) if multi else np.tile([0, 1], 10)
+    fitted = calibrate.temperature(logits, gold, multi)
+    # Of 21 rows one is known nothing of: the best share of the gold label is 20.5 in 21.
+    assert calibrate.probabilities(logits, fitted, multi)[0, 0] == pytest.approx(20.5 / 21, abs=1e-3)
+
+
 def test_calibration_error_by_hand():
     confidence, correct = np.array([0.95, 0.95, 0.55, 1.0]), np.array([True, False, True, True])
     bins = calibrate.reliability(confidence, correct)

@@ -17,22 +17,32 @@ def probabilities(logits: np.ndarray, temperature: float, multi_label: bool) -> 
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def loss(logits: np.ndarray, gold: np.ndarray, temperature: float, multi_label: bool) -> float:
-    """Return the mean negative log-likelihood of the gold: label ids (rows), or 0 and 1 (rows, labels)."""
+def loss(logits: np.ndarray, gold: np.ndarray, temperature: float, multi_label: bool, doubt: float = 0.0) -> float:
+    """Return the mean negative log-likelihood of the gold: label ids (rows), or 0 and 1 (rows, labels).
+
+    `doubt` is the share of the likelihood that goes to all labels alike (or to both answers of each label).
+    """
     shares = probabilities(logits, temperature, multi_label).clip(1e-12, 1 - 1e-12)
     if multi_label:
-        return float(-(gold * np.log(shares) + (1 - gold) * np.log(1 - shares)).mean())
-    return float(-np.log(shares[np.arange(len(gold)), gold]).mean())
+        yes, no = -np.log(shares), -np.log(1 - shares)
+        return float(((1 - doubt) * (gold * yes + (1 - gold) * no) + doubt * (yes + no) / 2).mean())
+    surprise = -np.log(shares)  # (rows, labels)
+    return float(((1 - doubt) * surprise[np.arange(len(gold)), gold] + doubt * surprise.mean(axis=1)).mean())
 
 
 def temperature(logits: np.ndarray, gold: np.ndarray, multi_label: bool = False) -> float:
-    """Return the temperature between 0.05 and 20 of the lowest loss (Guo et al. 2017, arXiv 1706.04599, §4.2)."""
+    """Return the temperature between 0.05 and 20 of the lowest loss (Guo et al. 2017, arXiv 1706.04599, §4.2).
+
+    Rows that are all right would have it fall without end: one more row is assumed of which nothing is known, as Platt
+    (1999, §2.2) assumes one more of each class.
+    """
     from scipy.optimize import minimize_scalar
 
     if len(gold) == 0:
         return 1.0
+    doubt = 1 / (len(gold) + 1)
     found = minimize_scalar(
-        lambda power: loss(logits, gold, float(np.exp(power)), multi_label), bounds=(-3.0, 3.0), method="bounded"
+        lambda power: loss(logits, gold, float(np.exp(power)), multi_label, doubt), bounds=(-3.0, 3.0), method="bounded"
     )
     return float(np.exp(found.x))
 
