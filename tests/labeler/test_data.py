@@ -253,6 +253,17 @@ def test_no_character_of_a_long_sentence_is_lost(tokenizer, length):
         assert all((first < 0) is (character in " \u200b") for first, character in zip(piece.firsts, part, strict=True))
 
 
+def test_characters_that_make_many_tokens_are_cut_as_the_tokenizer_would(tokenizer):
+    text = ["각", "닭", "Ａ", "公"] * 10  # a Hangul syllable comes apart in three letters
+    for piece in data.encode_characters(text, tokenizer, 12):
+        assert len(piece.ids) <= 12 and piece.ids[-1] == tokenizer.sep_token_id
+    part = text[:5]
+    (piece,) = data.encode_characters(part, tokenizer, 12)
+    theirs = tokenizer(part, is_split_into_words=True, truncation=True, max_length=12)
+    assert piece.ids == theirs["input_ids"]
+    tokenizer.backend_tokenizer.no_truncation()
+
+
 def test_a_domain_word_does_not_swallow_an_entitys_beginning(tokenizer):
     word = "营业收入"
     (piece,) = data.encode_characters(list(word), tokenizer, 32)

@@ -1,5 +1,6 @@
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -95,6 +96,22 @@ def test_batches_do_not_change_the_answer(classifier, exact):
         assert [p.label for p in alone] == [p.label for p in together]
         assert [p.score for p in alone] == pytest.approx([p.score for p in together], abs=1e-5)
     assert labeler.predict([]) == []
+
+
+@pytest.mark.parametrize("kind", ["classifier", "tagger"])
+def test_threads_share_a_labeler(classifier, tiny_bert, exact, kind):
+    from transformers import AutoConfig, AutoModelForTokenClassification
+
+    labeler = Labeler.from_pretrained(str(classifier))
+    call = labeler.predict
+    if kind == "tagger":
+        config = AutoConfig.from_pretrained(tiny_bert, id2label={0: "O", 1: "B-ORG", 2: "I-ORG"})
+        model = AutoModelForTokenClassification.from_pretrained(tiny_bert, config=config)
+        call = Labeler(model, labeler.tokenizer, Settings("ner", 32)).entities
+    expected = call(TEXTS)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(call, [TEXTS] * 40):
+            assert found == expected
 
 
 @pytest.mark.parametrize("layer", [0, 1, -1])

@@ -154,6 +154,7 @@ def rows(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_all_options_at_once_learn_over_seeds_and_folds(rows, tiny_bert, tmp_path):
     command = flags(
         tiny_bert, rows, tmp_path / "o", "csv", "--num_train_epochs", 5, "--seeds", 2, "--folds", 2, "--r_drop", 1,

@@ -176,6 +176,7 @@ def untraced():
     logger.propagate = True
 
 
+@pytest.mark.slow
 def test_onnx_answers_as_torch_does(classifier, texts, tmp_path, capsys, untraced):
     pytest.importorskip("onnxruntime")
     message = refused(capsys, predict.main, *command(classifier, texts, tmp_path / "o.csv", "--engine", "onnx"))

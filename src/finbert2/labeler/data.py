@@ -238,10 +238,14 @@ def encode_characters(characters: Sequence[str], tokenizer: Any, max_length: int
     parts = [list(characters[place : place + size]) for place in range(0, len(characters), size)]
     pieces = []
     for part in parts:
-        encoded = tokenizer(part, is_split_into_words=True, truncation=True, max_length=max_length)
+        # Cut here, not by the tokenizer: it would keep the length as its own state, which threads must not share.
+        encoded = tokenizer(part, is_split_into_words=True, verbose=False)
+        ids, words = encoded["input_ids"], encoded.word_ids()
+        if len(ids) > max_length:
+            ids, words = [*ids[: max_length - 1], ids[-1]], words[: max_length - 1]
         firsts = np.full(len(part), -1)
-        for place, word in reversed(list(enumerate(encoded.word_ids()))):
+        for place, word in reversed(list(enumerate(words))):
             if word is not None:
                 firsts[word] = place
-        pieces.append(Piece(encoded["input_ids"], firsts.tolist()))
+        pieces.append(Piece(ids, firsts.tolist()))
     return pieces
