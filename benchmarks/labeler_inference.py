@@ -12,7 +12,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +75,8 @@ def best_batch(classify: Callable[..., list[dict]], texts: list[str]) -> int:
     return min(pilot, key=lambda size: pilot[size])
 
 
-def speed(folder: Path, count: int, rounds: int) -> dict:
-    """Return the medians of each way and the ratios between them."""
+def speed(folder: Path, count: int, rounds: int) -> Iterator[dict]:
+    """Yield, after each round, the medians of each way so far and the ratios between them."""
     texts = sc2_texts(folder, count)
     with tempfile.TemporaryDirectory() as temporary:
         labeler = base_labeler(texts, Path(temporary))
@@ -86,7 +86,7 @@ def speed(folder: Path, count: int, rounds: int) -> dict:
         def classify(rows: list[str], batch_size: int) -> list[dict]:
             return classifier(rows, batch_size=batch_size, truncation=True, max_length=LENGTH)
 
-        size = best_batch(classify, texts[:: max(1, len(texts) // 16)])
+        size = best_batch(classify, texts[:: max(1, len(texts) // 8)])
         ways: dict[str, Callable[[], list[str]]] = {
             "original": lambda: original(labeler, texts),
             "pipeline": lambda: [row["label"] for row in classify(texts, size)],
@@ -100,6 +100,11 @@ def speed(folder: Path, count: int, rounds: int) -> dict:
                 spent, labels[name] = seconds(way)
                 runs[name].append(round(spent, 2))
                 print(f"round {number + 1} {name}: {spent:.1f} CPU s", flush=True)
+            yield summary(texts, size, runs, labels)
+
+
+def summary(texts: list[str], size: int, runs: dict[str, list[float]], labels: dict[str, list[str]]) -> dict:
+    """Return the medians of each way, the ratios between them, and how many labels equal the original's."""
     medians = {name: statistics.median(values) for name, values in runs.items()}
     same = {name: sum(a == b for a, b in zip(found, labels["original"], strict=True)) for name, found in labels.items()}
     lengths = [len(text) for text in texts]
@@ -141,10 +146,12 @@ def main() -> None:
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if options.trained:
         results["agreement"] = agreement(options.trained, options.test_data)
-    if options.rounds:
-        results["speed"] = speed(options.data / "classification" / "sc2_sentiment", options.texts, options.rounds)
     results |= {"machine": runtime.machine(), "versions": runtime.versions()}
     files.write_json(path, results)
+    folder = options.data / "classification" / "sc2_sentiment"
+    for found in speed(folder, options.texts, options.rounds) if options.rounds else ():
+        files.write_json(path, results | {"speed": found})
+        results["speed"] = found
     print(json.dumps({name: results.get(name) for name in ("speed", "agreement")}, ensure_ascii=False, indent=2))
 
 
