@@ -25,6 +25,11 @@ def test_batches_by_hand():
     assert list(budget_batches([2, 5, 3, 5], 10)) == [[1, 3], [2, 0]] and list(budget_batches([], 10)) == []
 
 
+def test_a_batch_of_a_fair_size_ends_where_rows_get_shorter():
+    assert list(budget_batches([512, 500, 300, 290, 280, 20, 20], 8192)) == [[0, 1], [2, 3, 4, 5], [6]]
+    assert list(budget_batches([512, 300], 8192)) == [[0, 1]]  # not before
+
+
 @pytest.mark.parametrize(
     ("tags", "expected"),
     [

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "labeler.json"
 BATCH_TOKENS = 8192
+FAIR_TOKENS, SHORTER = 1024, 0.9  # a batch of so many slots ends at a row below that share of its longest
 Engine = Literal["torch", "onnx", "onnx-int8"]
 
 
@@ -234,10 +235,15 @@ def read_settings(folder: str, task: str, config: Any) -> Settings:
 
 
 def budget_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield lists of places, longest rows first, whose padded size stays within `budget` slots (or is one row)."""
+    """Yield lists of places, longest rows first, whose padded size stays within `budget` slots (or is one row).
+
+    A batch of a fair size ends where rows get much shorter: of few texts of all lengths a budget alone makes one batch.
+    """
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+        longest = lengths[batch[0]] if batch else 0
+        shorter = len(batch) * longest >= FAIR_TOKENS and lengths[place] < SHORTER * longest
+        if batch and (shorter or (len(batch) + 1) * longest > budget):
             yield batch
             batch = []
         batch.append(place)
