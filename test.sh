@@ -7,4 +7,6 @@ cd "$(dirname "$0")"
 "$FINBERT2_PYTHON" -m ruff check .
 "$FINBERT2_PYTHON" -m ruff format --check .
 "$FINBERT2_PYTHON" -m mypy
-exec "$FINBERT2_PYTHON" -m pytest "$@"
+# One test process a core, each with one thread; the tests of a file stay together, since they share models.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+exec "$FINBERT2_PYTHON" -m pytest -n auto --dist loadfile "$@"

@@ -1,7 +1,7 @@
 #!/bin/sh
-# 文本分类微调（情感、行业……）：用开发集选模型，测试集只看一次，并与多数类、TF-IDF + 逻辑回归比较。
+# 文本分类微调（情感、行业……）：用开发集选模型，测试集只看一次，并与多数类、TF-IDF + 逻辑回归比较，写出 results.json 与 report.html。
 # 后面的参数覆盖这里的设置，例如：sh runclassify.sh --train_data 我的训练集.csv --test_data 我的测试集.csv
-# 数据：CSV，列为 text,label；标签可以是名称或整数。中断后用同一命令继续；-h 列出全部参数。
+# 数据：CSV，列为 text,label；标签可以是名称或整数，多标签写作 a|b。--seeds 5 报告均值与标准差。中断后用同一命令继续；-h 列出全部参数。
 set -eu
 cd "$(dirname "$0")"
 . ../finbert2.sh

@@ -15,6 +15,8 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("labeler", "train", "labelled texts → classifier or tagger"),
     ("labeler", "predict", "texts → labels, probabilities, optional CLS vectors"),
     ("labeler", "evaluate", "model + labelled texts → metrics beside plain baselines"),
+    ("labeler", "search", "labelled texts → the best options of training, by Optuna"),
+    ("labeler", "export", "labeler → ONNX graphs in fp32 and int8, compared with torch"),
     ("retriever", "mine", "training rows + passages → rows with hard negatives"),
     ("retriever", "train", "rows → sentence encoder (a SentenceTransformer folder)"),
     ("retriever", "evaluate", "models + queries, passages, judgements → nDCG, MRR, MAP, recall at k"),

@@ -158,6 +158,65 @@ def test_shortening(length, limit, policy, kept):
     assert data.shorten(range(length), limit, policy) == kept
 
 
+@pytest.mark.parametrize(
+    ("written", "labels"),
+    [("利好|并购", ["利好", "并购"]), ("1.0| 0 |1", ["0", "1"]), ("", []), ("|", []), ("利好", ["利好"])],
+)
+def test_several_labels_a_row(tmp_path, written, labels):
+    path = write(tmp_path / "train.csv", f"text,label\n甲,{written}\n乙,a|b\n")
+    examples = data.read_examples(path)
+    assert examples[0].labels == sorted(labels) and data.is_multi_label(examples)
+    assert data.read_examples(path, multi=True) == examples
+
+
+def test_names_of_several_labels_and_one_never_seen(tmp_path):
+    path = write(tmp_path / "test.csv", "text,label\n甲,0|1\n乙,2\n")
+    examples = data.read_examples(path, {"0": "利空", "1": "利好"})
+    assert [example.labels for example in examples] == [["利好", "利空"], ["2"]]
+    assert data.label_list(examples) == ["2", "利好", "利空"]
+    assert "'2' (1 rows)" in message(data.check_labels, examples, ["利好", "利空"], path)
+
+
+def test_rows_without_text_are_dropped_and_counted_if_asked(tmp_path, caplog):
+    path = write(tmp_path / "train.csv", "text,label\n甲,1\n ,2\n,1\n")
+    assert data.read_examples(path, empty_texts="drop") == [Example("甲", "1")]
+    assert caplog.messages == [f"{path}: 2 of 3 rows have no text and were dropped"]
+
+
+def test_a_text_that_is_null_is_empty_and_a_missing_one_is_an_error(tmp_path):
+    path = write(tmp_path / "train.jsonl", '{"text": null, "label": 1}\n{"text": "甲", "label": 2}\n')
+    assert data.read_examples(path, empty_texts="drop") == [Example("甲", "2")]
+    path = write(tmp_path / "other.jsonl", '{"texts": "甲", "label": 1}\n')
+    with pytest.raises(UserError, match="line 1 has no 'text': it has 'texts', 'label'"):
+        data.read_examples(path, empty_texts="drop")
+
+
+def test_a_class_with_one_row_is_told(caplog):
+    data.label_list([Example("甲", "1"), Example("乙", "1"), Example("丙", "2")])
+    assert caplog.messages == ["labeler: one training row only has the label 2"]
+
+
+def test_tags_that_continue_nothing_are_counted(tmp_path, caplog):
+    path = write(tmp_path / "train.txt", "中 I-ORG\n信 I-ORG\n张 I-PER\n三 O\n\n央 B-ORG\n行 I-PER\n")
+    assert len(data.read_sentences(path)) == 2
+    assert caplog.messages == [f"{path}: 3 I- tags continue nothing and are read as B-"]
+
+
+@pytest.mark.parametrize(("length", "sizes"), [(0, [2]), (6, [8]), (7, [5, 6]), (13, [6, 6, 7])])
+def test_windows_are_of_nearly_equal_length(tokenizer, length, sizes):
+    text = "公" * length
+    windows, owners = data.encode_windows([text, "司"], tokenizer, 8)
+    assert [len(window) for window in windows] == [*sizes, 3] and owners == [0] * len(sizes) + [1]
+    body = [i for window in windows[:-1] for i in window[1:-1]]
+    assert body == tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def test_a_text_of_a_million_characters(tokenizer):
+    text = "营业收入增长，" * 142_858
+    windows, owners = data.encode_windows([text], tokenizer, 128)
+    assert len(windows) == len(owners) == data.MAX_WINDOWS and all(len(window) <= 128 for window in windows)
+
+
 def test_the_paper_keeps_128_tokens_of_the_head_and_382_of_the_tail():
     kept = data.shorten(range(2000), 510, "head_tail")
     assert kept == [*range(127), *range(2000 - 383, 2000)]  # a quarter of 510, rounded down
@@ -192,6 +251,17 @@ def test_no_character_of_a_long_sentence_is_lost(tokenizer, length):
         assert piece.firsts == naive_firsts(part, piece, tokenizer)
         done += len(part)
         assert all((first < 0) is (character in " \u200b") for first, character in zip(piece.firsts, part, strict=True))
+
+
+def test_characters_that_make_many_tokens_are_cut_as_the_tokenizer_would(tokenizer):
+    text = ["각", "닭", "Ａ", "公"] * 10  # a Hangul syllable comes apart in three letters
+    for piece in data.encode_characters(text, tokenizer, 12):
+        assert len(piece.ids) <= 12 and piece.ids[-1] == tokenizer.sep_token_id
+    part = text[:5]
+    (piece,) = data.encode_characters(part, tokenizer, 12)
+    theirs = tokenizer(part, is_split_into_words=True, truncation=True, max_length=12)
+    assert piece.ids == theirs["input_ids"]
+    tokenizer.backend_tokenizer.no_truncation()
 
 
 def test_a_domain_word_does_not_swallow_an_entitys_beginning(tokenizer):

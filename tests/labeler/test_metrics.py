@@ -1,8 +1,9 @@
 import random
 
+import numpy as np
 import pytest
 
-from finbert2.labeler import metrics
+from finbert2.labeler import baselines, metrics
 from finbert2.labeler.data import Example
 
 LABELS = ["利空", "中性", "利好"]
@@ -72,10 +73,79 @@ def examples(n: int, good: str = "利润增长", bad: str = "业绩下滑") -> l
 
 def test_the_majority_is_the_training_datas():
     test = [Example("甲", "利空")] * 3 + [Example("乙", "利好")]
-    assert metrics.majority(examples(9), test, LABELS)["accuracy"] == 0.25
+    assert baselines.majority(examples(9), len(test)) == ["利好"] * 4
 
 
 def test_tf_idf_learns_what_characters_tell():
-    parts = examples(60), examples(30), examples(12)
-    found = metrics.tfidf(*parts, LABELS)
-    assert found["accuracy"] == 1.0 > metrics.majority(parts[0], parts[2], LABELS)["accuracy"]
+    train, dev, test = examples(60), examples(30), examples(12)
+    assert baselines.tfidf(train, dev, test, LABELS) == [example.label for example in test]
+
+
+def test_tf_idf_gives_several_labels_or_none():
+    def row(i: int) -> Example:
+        words = {"利好": ("利润增长", i % 2), "并购": ("收购资产", i % 3 == 0)}
+        said = "".join(word for word, there in words.values() if there)
+        return Example(f"第{i}号{said}", "|".join(label for label, (_, there) in words.items() if there))
+
+    rows = [row(i) for i in range(60)]
+    assert baselines.tfidf(rows, rows, rows[:12], ["利好", "并购"], multi_label=True) == [
+        "|".join(sorted(row.labels)) for row in rows[:12]
+    ]
+
+
+def test_several_labels_by_hand_and_by_scikit_learn():
+    from sklearn.metrics import f1_score
+
+    gold, predicted = ["利好|中性", "", "利空", "中性"], ["利好", "", "利空|中性", "中性"]
+    found = metrics.classification(gold, predicted, LABELS, True)
+    assert found["accuracy"] == 0.5 and found["hamming_loss"] == pytest.approx(2 / 12)
+    one, other = metrics.indicators(gold, LABELS), metrics.indicators(predicted, LABELS)
+    assert found["macro_f1"] == pytest.approx(f1_score(one, other, average="macro"))
+    assert found["per_class"]["中性"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    counts = metrics.class_counts(gold, predicted, LABELS, True)
+    assert metrics.macro_f1(counts.sum(0)) == pytest.approx(found["macro_f1"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_summed_counts_give_the_same_f1(seed):
+    chance = random.Random(seed)
+    gold, predicted = (chance.choices(LABELS, weights=[5, 3, 1], k=80) for _ in range(2))
+    counts = metrics.class_counts(gold, predicted, LABELS, False)
+    expected = metrics.classification(gold, predicted, LABELS)["macro_f1"]
+    assert metrics.macro_f1(counts.sum(0)) == pytest.approx(expected)
+    low, high = metrics.interval(metrics.resampled(counts))
+    assert low < expected < high and high - low < 0.35
+    assert metrics.resampled(counts).tolist() == metrics.resampled(counts).tolist()
+
+
+def test_blocks_do_not_change_the_resamples(monkeypatch):
+    counts = metrics.class_counts(["a", "b"] * 20, ["a", "a"] * 20, ["a", "b"], False)
+    whole = metrics.resampled(counts)
+    monkeypatch.setattr(metrics, "CELLS", 400)
+    assert metrics.resampled(counts).tolist() == whole.tolist()
+
+
+def test_a_paired_test_sees_a_difference_and_none():
+    gold = ["a", "b"] * 100
+    good = ["a", "b"] * 90 + ["b", "a"] * 10
+    bad = ["a", "b"] * 60 + ["b", "a"] * 40
+
+    def compared(one, other):
+        counts = [metrics.class_counts(gold, rows, ["a", "b"], False) for rows in (one, other)]
+        right = [np.array([x == y for x, y in zip(gold, rows, strict=True)]) for rows in (one, other)]
+        return metrics.paired(*counts, *right)
+
+    found = compared(good, bad)
+    assert found["difference"] == pytest.approx(0.3) and found["interval"][0] > 0.2 and found["p"] < 0.01
+    assert found["mcnemar_p"] == pytest.approx(2 * 0.5**60)
+    same = compared(good, good)
+    assert (same["difference"], same["p"], same["mcnemar_p"]) == (0.0, 1.0, 1.0)
+
+
+def test_entities_are_counted_a_sentence():
+    gold, predicted = [["B-ORG", "I-ORG", "O"], ["O", "O"]], [["B-ORG", "O", "O"], ["O", "B-ORG"]]
+    assert metrics.entity_counts(gold, predicted)[:, :, 0].tolist() == [[0, 1, 1], [0, 1, 0]]
+
+
+def test_confusion_leaves_out_what_is_no_label():
+    assert metrics.confusion(["利好", "利好", "利空"], ["利空", "", "利空"], ["利空", "利好"]) == [[1, 0], [1, 0]]

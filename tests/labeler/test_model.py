@@ -1,11 +1,11 @@
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from finbert2.errors import UserError
 from finbert2.labeler.model import Entity, Labeler, Settings, budget_batches, spans
-from finbert2.labeler.train import sample, split
 
 from ..conftest import TEXTS
 
@@ -23,6 +23,11 @@ def test_batches_hold_every_row_once_and_stay_within_the_budget(budget):
 
 def test_batches_by_hand():
     assert list(budget_batches([2, 5, 3, 5], 10)) == [[1, 3], [2, 0]] and list(budget_batches([], 10)) == []
+
+
+def test_a_batch_of_a_fair_size_ends_where_rows_get_shorter():
+    assert list(budget_batches([512, 500, 300, 290, 280, 20, 20], 8192)) == [[0, 1], [2, 3, 4, 5], [6]]
+    assert list(budget_batches([512, 300], 8192)) == [[0, 1]]  # not before
 
 
 @pytest.mark.parametrize(
@@ -98,6 +103,22 @@ def test_batches_do_not_change_the_answer(classifier, exact):
     assert labeler.predict([]) == []
 
 
+@pytest.mark.parametrize("kind", ["classifier", "tagger"])
+def test_threads_share_a_labeler(classifier, tiny_bert, exact, kind):
+    from transformers import AutoConfig, AutoModelForTokenClassification
+
+    labeler = Labeler.from_pretrained(str(classifier))
+    call = labeler.predict
+    if kind == "tagger":
+        config = AutoConfig.from_pretrained(tiny_bert, id2label={0: "O", 1: "B-ORG", 2: "I-ORG"})
+        model = AutoModelForTokenClassification.from_pretrained(tiny_bert, config=config)
+        call = Labeler(model, labeler.tokenizer, Settings("ner", 32)).entities
+    expected = call(TEXTS)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(call, [TEXTS] * 40):
+            assert found == expected
+
+
 @pytest.mark.parametrize("layer", [0, 1, -1])
 def test_cls_vectors_are_the_layers(classifier, exact, layer):
     import torch
@@ -133,43 +154,11 @@ def test_a_classifier_tags_nothing_and_a_plain_encoder_neither(classifier, tiny_
 
 def test_settings_travel_with_the_weights(classifier, tmp_path):
     labeler = Labeler.from_pretrained(str(classifier))
-    Labeler(labeler.model, labeler.tokenizer, Settings("classification", 16, "head")).save(tmp_path / "o")
+    settings = Settings("classification", 16, "head", temperature=2.0, thresholds={"利好": 0.7})
+    Labeler(labeler.model, labeler.tokenizer, settings).save(tmp_path / "o")
     again = Labeler.from_pretrained(str(tmp_path / "o"))
-    assert again.settings == Settings("classification", 16, "head") and again.labels == labeler.labels
+    assert again.settings == settings and again.labels == labeler.labels
     assert json.loads((tmp_path / "o" / "labeler.json").read_text()) == {
-        "task": "classification", "max_seq_length": 16, "long_texts": "head",
+        "task": "classification", "max_seq_length": 16, "long_texts": "head", "multi_label": False,
+        "temperature": 2.0, "thresholds": {"利好": 0.7},
     }  # fmt: skip
-
-
-class Labelled:
-    def __init__(self, label):
-        self.label = label
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_split_keeps_the_shares_of_the_classes(seed):
-    rows = [Labelled(label) for label in ["多"] * 70 + ["少"] * 30]
-    train, dev = split(rows, seed)
-    assert len(train) == 90 and [sum(row.label == "少" for row in part) for part in (train, dev)] == [27, 3]
-    assert set(map(id, train + dev)) == set(map(id, rows)) and split(rows, seed)[1] == dev
-
-
-def test_a_split_of_classes_with_one_row_and_of_sentences():
-    rows = [Labelled("多")] * 19 + [Labelled("少")]
-    assert [len(part) for part in split(rows, 0)] == [18, 2]
-    assert [len(part) for part in split(list("甲乙丙"), 0)] == [2, 1]
-
-
-def test_one_row_cannot_be_split():
-    with pytest.raises(UserError) as raised:
-        split(["甲"], 0)
-    assert str(raised.value) == (
-        "the training data has one row: two or more are needed to hold some out; add rows, or name --dev_data"
-    )
-
-
-def test_a_sample_keeps_the_order_and_repeats_by_its_seed():
-    rows = list(range(100))
-    drawn = sample(rows, 10, 3)
-    assert drawn == sorted(drawn) == sample(rows, 10, 3) != sample(rows, 10, 4) and len(drawn) == 10
-    assert sample(rows, 0, 3) == sample(rows, 100, 3) == rows

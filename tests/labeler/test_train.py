@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 from transformers import Trainer, TrainerCallback
 
-from finbert2.labeler import evaluate, predict, train
+from finbert2.labeler import evaluate, features, inputs, predict, train
 from finbert2.labeler.model import Labeler
 
 from ..conftest import TEXTS
@@ -141,13 +141,13 @@ def last_state(folder) -> dict:
 def test_the_best_epoch_is_kept_not_the_last(rows, tiny_bert, tmp_path, monkeypatch):
     # A score that is best in the second of four epochs, whatever the model does; the loss goes on falling.
     scores = iter([0.2, 0.9, 0.5, 0.4])
-    honest = train.scorer
+    honest = features.text_scorer
 
-    def rigged(labels, ner):
-        score = honest(labels, ner)
+    def rigged(*arguments):
+        score = honest(*arguments)
         return lambda output: score(output) | {"macro_f1": next(scores)}
 
-    monkeypatch.setattr(train, "scorer", rigged)
+    monkeypatch.setattr(features, "text_scorer", rigged)
     kept = flags(tiny_bert, rows, tmp_path / "o", "csv", "--num_train_epochs", 4, "--save_total_limit", 4)
     run(train.main, *kept)
     state = last_state(tmp_path / "o")
@@ -194,8 +194,15 @@ class Stop(TrainerCallback):
             raise KeyboardInterrupt
 
 
-def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(rows, tiny_bert, tmp_path, monkeypatch, capsys):
-    command = {name: flags(tiny_bert, rows, tmp_path / name, "csv", "--num_train_epochs", 5) for name in "ab"}
+@pytest.mark.parametrize(
+    "more",
+    [[], ["--early_stopping", 2, "--r_drop", 1, "--fgm", 0.3, "--layer_lr_decay", 0.9]],
+    ids=["plain", "options"],
+)
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    more, rows, tiny_bert, tmp_path, monkeypatch, capsys
+):
+    command = {name: flags(tiny_bert, rows, tmp_path / name, "csv", "--num_train_epochs", 5, *more) for name in "ab"}
     run(train.main, *command["a"])
     with monkeypatch.context() as patched:
         original = Trainer.train
@@ -207,7 +214,9 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(rows, tiny_b
     run(train.main, *command["b"])
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
     assert same(one, two) and results(tmp_path / "a")["test"] == results(tmp_path / "b")["test"]
-    assert last_state(tmp_path / "b")["global_step"] == results(tmp_path / "b")["steps"] == 25
+    steps = results(tmp_path / "b")["steps"]
+    assert last_state(tmp_path / "b")["global_step"] == steps == results(tmp_path / "a")["steps"]
+    assert steps == 25 if not more else steps > 12
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "txt"])
@@ -250,7 +259,7 @@ def test_predictions_from_standard_input_with_vectors(classifier, tmp_path, monk
 
 def test_predictions_in_chunks_are_the_same(classifier, tmp_path, monkeypatch, rows):
     for name, size in (("a", 4096), ("b", 3)):
-        monkeypatch.setattr(predict, "CHUNK", size)
+        monkeypatch.setattr(inputs, "CHUNK", size)
         run(
             predict.main, "--model_name_or_path", classifier, "--input", rows / "test.csv",
             "--output", tmp_path / f"{name}.jsonl", "--cls_vectors", tmp_path / f"{name}.npy",
@@ -311,8 +320,9 @@ def test_without_development_rows_a_tenth_is_held_out(rows, tiny_bert, tmp_path)
         train.main, *flags(tiny_bert, rows, tmp_path / "o", "csv", "--dev_data", "", "--max_steps", 2),
         "--baselines", "False", "--max_test_samples", 4, "--max_train_samples", 20,
     )  # fmt: skip
+    # 40 rows of 12 texts: a tenth of each class is 2, its groups are of 1 to 6 equal texts
     found = results(tmp_path / "o")
-    assert (found["n_train"], found["n_dev"], found["n_test"], found["steps"]) == (20, 4, 4, 2)
+    assert (found["n_train"], found["n_dev"], found["n_test"], found["steps"]) == (20, 2, 4, 2)
     assert "tfidf" not in found and "majority" not in found
 
 

@@ -1,5 +1,6 @@
 """Labelled texts and tagged sentences from files, their label map, and their token ids."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,15 +13,23 @@ import numpy as np
 from finbert2 import files
 from finbert2.errors import UserError
 
+log = logging.getLogger(__name__)
 TAG = re.compile(r"O|[BI]-\S+")
+SEPARATOR = "|"
+MAX_WINDOWS = 16  # of a text under `windows`: 8,000 tokens; a longer text has them spread over its length
 
 
 @dataclass(frozen=True)
 class Example:
-    """A text with its label."""
+    """A text with its label; of a multi-label task with its labels, `a|b`, or none of them, an empty text."""
 
     text: str
     label: str
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of a multi-label row."""
+        return [label for label in self.label.split(SEPARATOR) if label]
 
 
 @dataclass(frozen=True)
@@ -30,21 +39,48 @@ class Sentence:
     characters: tuple[str, ...]
     tags: tuple[str, ...]
 
+    @property
+    def text(self) -> str:
+        """The sentence as a text."""
+        return "".join(self.characters)
 
-def read_examples(path: str | Path, names: dict[str, str] | None = None) -> list[Example]:
+
+def read_examples(
+    path: str | Path, names: dict[str, str] | None = None, multi: bool | None = None, empty_texts: str = "error"
+) -> list[Example]:
     """Return the rows `text,label` of a file; `names` translates labels to names.
 
+    `multi` says whether a label may be several, `a|b`, or none; by default it is if a row has a `|`. Rows without a
+    text are dropped and counted in the log if `empty_texts` is "drop".
     Raises `UserError` naming file and line for a missing column, an empty text or label, and a file without rows.
     """
+    read = [(row, str(row.require("label"))) for row in files.read_rows(path)]
+    kept = [(row, label) for row, label in read if empty_texts != "drop" or not is_empty(row, "text")]
+    if len(kept) < len(read):
+        log.warning("%s: %d of %d rows have no text and were dropped", path, len(read) - len(kept), len(read))
+    multi = any(SEPARATOR in label for _, label in kept) if multi is None else multi
     examples = []
-    for row in files.read_rows(path):
-        label = canonical(str(row.require("label")))
-        if not label:
+    for row, label in kept:
+        if not label.strip() and not multi:
             raise UserError(f"{row.place} has an empty label: fill it in or drop the row")
-        examples.append(Example(row.text("text"), (names or {}).get(label, label)))
+        if SEPARATOR in label and not multi:
+            raise UserError(f"{row.place} has several labels ({label}), the training data has one a row: choose one")
+        parts = [canonical(part) for part in (label.split(SEPARATOR) if multi else [label])]
+        known = sorted({(names or {}).get(part, part) for part in parts if part})
+        examples.append(Example(row.text("text"), SEPARATOR.join(known)))
     if not examples:
         raise UserError(f"{path} has no rows: a header `text,label` and at least one row were expected")
     return examples
+
+
+def is_empty(row: files.Row, column: str) -> bool:
+    """Tell whether a row has a column with nothing but blanks in it; a column that is missing is another matter."""
+    return column in row.values and not str(row.values[column] or "").strip()
+
+
+def is_multi_label(examples: Iterable[Example]) -> bool:
+    """Tell whether some row has several labels."""
+    return any(SEPARATOR in example.label for example in examples)
 
 
 def canonical(label: str) -> str:
@@ -66,9 +102,12 @@ def label_list(examples: Iterable[Example], names: dict[str, str] | None = None)
 
     Raises `UserError` if there is only one.
     """
-    found = {example.label for example in examples}
+    counts = Counter(label for example in examples for label in example.labels)
+    found = set(counts)
     if len(found) < 2:
         raise UserError(f"the training data has one label only ({', '.join(found)}): a classifier needs two or more")
+    if rare := sorted(label for label, count in counts.items() if count == 1):
+        log.warning("labeler: one training row only has the label %s", ", ".join(rare[:10]))
     named = [name for name in dict.fromkeys((names or {}).values()) if name in found]
     rest = found.difference(named)
     return named + sorted(rest, key=lambda name: (0, int(name), "") if re.fullmatch(r"-?\d+", name) else (1, 0, name))
@@ -76,7 +115,7 @@ def label_list(examples: Iterable[Example], names: dict[str, str] | None = None)
 
 def check_labels(examples: Iterable[Example], labels: Sequence[str], path: str | Path) -> None:
     """Refuse a development or test file with labels that training never saw."""
-    unseen = Counter(example.label for example in examples if example.label not in labels)
+    unseen = Counter(label for example in examples for label in example.labels if label not in labels)
     if unseen:
         rows = ", ".join(f"'{label}' ({count} rows)" for label, count in unseen.most_common(5))
         raise UserError(
@@ -88,7 +127,8 @@ def check_labels(examples: Iterable[Example], labels: Sequence[str], path: str |
 def read_sentences(path: str | Path) -> list[Sentence]:
     """Return the sentences of a CoNLL file: a character, a blank or tab, its BIO tag; a blank line between sentences.
 
-    An I- tag that continues nothing is read as B- (as seqeval does). Raises `UserError` naming file and line.
+    An I- tag that continues nothing begins an entity (as seqeval reads it), and their number is logged. Raises
+    `UserError` naming file and line.
     """
     sentences: list[Sentence] = []
     characters: list[str] = []
@@ -109,7 +149,16 @@ def read_sentences(path: str | Path) -> list[Sentence]:
         tags.append(fields[1].strip())
     if not sentences:
         raise UserError(f"{path} has no sentences: lines of a character and a tag were expected")
+    if orphans := sum(map(count_orphans, sentences)):
+        log.warning("%s: %d I- tags continue nothing and are read as B-", path, orphans)
     return sentences
+
+
+def count_orphans(sentence: Sentence) -> int:
+    """Return the number of I- tags that no B- or I- tag of their type precedes."""
+    before = ["O", *sentence.tags[:-1]]
+    pairs = zip(before, sentence.tags, strict=True)
+    return sum(tag.startswith("I-") and earlier[2:] != tag[2:] for earlier, tag in pairs)
 
 
 def tag_list(sentences: Iterable[Sentence]) -> list[str]:
@@ -153,6 +202,25 @@ def encode_texts(texts: Sequence[str], tokenizer: Any, max_length: int, policy: 
     return [[cls, *shorten(ids, max_length - 2, policy), sep] for ids in encoded]
 
 
+def encode_windows(texts: Sequence[str], tokenizer: Any, max_length: int) -> tuple[list[list[int]], list[int]]:
+    """Return windows of token ids with [CLS] and [SEP], and of each window the place of its text.
+
+    The windows of a text are of nearly equal length and lie end to end; a text of more than `MAX_WINDOWS` is looked at
+    in that many windows spread evenly over it.
+    """
+    size, windows, owners = max_length - 2, [], []
+    encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    for place, ids in enumerate(encoded):
+        count = max(1, -(-len(ids) // size))
+        starts = np.linspace(0, len(ids), count + 1).astype(int)
+        chosen = np.unique(np.linspace(0, count - 1, min(count, MAX_WINDOWS)).round().astype(int))
+        for number in chosen:
+            part = ids[starts[number] : starts[number + 1]]
+            windows.append([tokenizer.cls_token_id, *part, tokenizer.sep_token_id])
+            owners.append(place)
+    return windows, owners
+
+
 @dataclass(frozen=True)
 class Piece:
     """A stretch of characters as token ids; `firsts` are the places of each character's first token, -1 for none."""
@@ -170,10 +238,14 @@ def encode_characters(characters: Sequence[str], tokenizer: Any, max_length: int
     parts = [list(characters[place : place + size]) for place in range(0, len(characters), size)]
     pieces = []
     for part in parts:
-        encoded = tokenizer(part, is_split_into_words=True, truncation=True, max_length=max_length)
+        # Cut here, not by the tokenizer: it would keep the length as its own state, which threads must not share.
+        encoded = tokenizer(part, is_split_into_words=True, verbose=False)
+        ids, words = encoded["input_ids"], encoded.word_ids()
+        if len(ids) > max_length:
+            ids, words = [*ids[: max_length - 1], ids[-1]], words[: max_length - 1]
         firsts = np.full(len(part), -1)
-        for place, word in reversed(list(enumerate(encoded.word_ids()))):
+        for place, word in reversed(list(enumerate(words))):
             if word is not None:
                 firsts[word] = place
-        pieces.append(Piece(encoded["input_ids"], firsts.tolist()))
+        pieces.append(Piece(ids, firsts.tolist()))
     return pieces

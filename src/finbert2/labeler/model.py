@@ -2,20 +2,25 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from finbert2 import encoder, files, runtime
 from finbert2.errors import UserError
-from finbert2.labeler.data import Piece, encode_characters, encode_texts
+from finbert2.labeler import calibrate
+from finbert2.labeler.data import SEPARATOR, Piece, encode_characters, encode_texts, encode_windows
+from finbert2.labeler.features import pool
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
 SETTINGS_FILE = "labeler.json"
 BATCH_TOKENS = 8192
+FAIR_TOKENS, SHORTER = 1024, 0.9  # a batch of so many slots ends at a row below that share of its longest
+Engine = Literal["torch", "onnx", "onnx-int8"]
 
 
 @dataclass(frozen=True)
@@ -25,15 +30,25 @@ class Settings:
     task: str
     max_seq_length: int
     long_texts: str = "head_tail"
+    multi_label: bool = False
+    temperature: float = 1.0  # logits are divided by it before they become probabilities
+    # Single label: below it an answer of this class is abstained from (none: 0). Multi-label: from it on a label is
+    # given (none: 0.5).
+    thresholds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The label of a text, its probability, and the probabilities of all labels in the order of their ids."""
+    """The label of a text, its probability, and the probabilities of all labels in the order of their ids.
+
+    The label of a multi-label task is `a|b`, or empty, and its score the probability of the least certain decision.
+    `abstained` says that the label is below its threshold: a best guess, not an answer.
+    """
 
     label: str
     score: float
     probabilities: list[float]
+    abstained: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,10 +72,10 @@ class Labeler:
         self.labels = [model.config.id2label[i] for i in range(model.config.num_labels)]
 
     @classmethod
-    def from_pretrained(cls, folder: str) -> "Labeler":
+    def from_pretrained(cls, folder: str, engine: Engine = "torch") -> "Labeler":
         """Open a folder written by `labeler train`, or any sequence or token classifier.
 
-        Raises `UserError` for a folder that is neither.
+        The ONNX engines run what `labeler export` wrote into the folder. Raises `UserError` for a folder that is none.
         """
         import torch
         from transformers import (
@@ -78,7 +93,12 @@ class Labeler:
                 "tagger: name a folder written by `labeler train`"
             )
         kind = AutoModelForTokenClassification if tagger else AutoModelForSequenceClassification
-        model = encoder.load(kind.from_pretrained, folder, dtype=torch.float32).to(runtime.device())
+        if engine == "torch":
+            model = encoder.load(kind.from_pretrained, folder, dtype=torch.float32).to(runtime.device())
+        else:
+            from finbert2.labeler.onnx_model import OnnxModel
+
+            model = OnnxModel(Path(folder), engine, config)
         tokenizer = encoder.load(AutoTokenizer.from_pretrained, folder)
         return cls(model, tokenizer, read_settings(folder, "ner" if tagger else "classification", config))
 
@@ -86,21 +106,71 @@ class Labeler:
         """Write weights, tokenizer and settings; `pipeline` of transformers opens the folder too."""
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-        files.write_json(folder / SETTINGS_FILE, self.settings.__dict__)
+        files.write_json(folder / SETTINGS_FILE, asdict(self.settings))
 
     def predict(self, texts: Sequence[str], batch_tokens: int = BATCH_TOKENS) -> list[Prediction]:
         """Return the prediction of each text, in their order: one forward a text, no batch over `batch_tokens` slots.
 
         Raises `UserError` if this is a tagger.
         """
+        return self.decide(self.logits(texts, batch_tokens))
+
+    def logits(self, texts: Sequence[str], batch_tokens: int = BATCH_TOKENS) -> np.ndarray:
+        """Return the logits (texts, labels) before calibration, the mean over a text's windows where it has several."""
         self.require("classification")
-        ids = encode_texts(texts, self.tokenizer, self.settings.max_seq_length, self.settings.long_texts)
-        predictions: list[Any] = [None] * len(ids)
-        for places, logits in self.forward(ids, batch_tokens):
-            for place, row in zip(places, logits.softmax(-1).tolist(), strict=True):
-                best = max(range(len(row)), key=row.__getitem__)
-                predictions[place] = Prediction(self.labels[best], row[best], row)
-        return predictions
+        return self.logits_and_vectors(texts, None, batch_tokens)[0]
+
+    def logits_and_vectors(
+        self, texts: Sequence[str], layer: int | None, batch_tokens: int = BATCH_TOKENS
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits (texts, labels) and, from the same forward, a layer's [CLS] vectors (texts, width; 0 for none).
+
+        Of a tagger the logits are those of [CLS], which say nothing. Raises `UserError` for a layer that is not there.
+        """
+        config = self.model.config
+        layers = config.num_hidden_layers
+        if layer is not None and not -layers - 1 <= layer <= layers:
+            raise UserError(f"--cls_layer {layer}: the model has the layers 0 (embeddings) to {layers}, or -1 (last)")
+        ids, owners = self.encode(texts)
+        logits = np.zeros((len(ids), len(self.labels)))
+        vectors = np.zeros((len(ids), 0 if layer is None else config.hidden_size), dtype=np.float32)
+        for places, rows, hidden in self.forward(ids, batch_tokens, layer):
+            logits[places] = rows.numpy() if rows.ndim == 2 else rows[:, 0].numpy()
+            if hidden is not None:
+                vectors[places] = hidden.numpy()
+        if owners is None:
+            return logits, vectors
+        return pool(logits, owners, len(texts)), pool(vectors, owners, len(texts)).astype(np.float32)
+
+    def encode(self, texts: Sequence[str]) -> tuple[list[list[int]], list[int] | None]:
+        """Return the token ids of each text; under `windows` those of each window and the text it is of."""
+        if self.settings.long_texts == "windows":
+            return encode_windows(texts, self.tokenizer, self.settings.max_seq_length)
+        return encode_texts(texts, self.tokenizer, self.settings.max_seq_length, self.settings.long_texts), None
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Return the calibrated probabilities (texts, labels) of logits."""
+        return calibrate.probabilities(logits, self.settings.temperature, self.settings.multi_label)
+
+    def decide(self, logits: np.ndarray) -> list[Prediction]:
+        """Return the prediction of each row of logits (texts, labels)."""
+        probabilities = self.probabilities(logits)
+        decide = self.decide_several if self.settings.multi_label else self.decide_one
+        return [decide(row) for row in probabilities]
+
+    def decide_one(self, row: np.ndarray) -> Prediction:
+        """Return the most probable label; abstained if that is below its threshold."""
+        label, score = self.labels[int(row.argmax())], float(row.max())
+        return Prediction(label, score, row.tolist(), score < self.settings.thresholds.get(label, 0.0))
+
+    def decide_several(self, row: np.ndarray) -> Prediction:
+        """Return the labels whose probability reaches their threshold."""
+        given = [
+            label for label, share in zip(self.labels, row, strict=True)
+            if share >= self.settings.thresholds.get(label, 0.5)
+        ]  # fmt: skip
+        score = min(share if label in given else 1 - share for label, share in zip(self.labels, row, strict=True))
+        return Prediction(SEPARATOR.join(sorted(given)), float(score), row.tolist())
 
     def entities(self, texts: Sequence[str], batch_tokens: int = BATCH_TOKENS) -> list[list[Entity]]:
         """Return the entities of each text; raises `UserError` if this is a classifier."""
@@ -117,7 +187,7 @@ class Labeler:
             for piece in encode_characters(characters, self.tokenizer, self.settings.max_seq_length)
         ]  # fmt: skip
         tags: list[Any] = [None] * len(pieces)
-        for places, logits in self.forward([piece.ids for _, piece in pieces], batch_tokens):
+        for places, logits, _ in self.forward([piece.ids for _, piece in pieces], batch_tokens):
             scores, best = logits.softmax(-1).max(-1)  # (pieces, tokens)
             for place, row_scores, row_best in zip(places, scores.tolist(), best.tolist(), strict=True):
                 firsts = pieces[place][1].firsts
@@ -129,27 +199,24 @@ class Labeler:
         return joined
 
     def cls_vectors(self, texts: Sequence[str], layer: int = -1, batch_tokens: int = BATCH_TOKENS) -> "np.ndarray":
-        """Return the [CLS] vectors (texts, width) of a layer; 0 is the embeddings, -1 the last layer."""
-        import numpy as np
+        """Return the [CLS] vectors (texts, width) of a layer; 0 is the embeddings, -1 the last layer.
 
-        ids = encode_texts(texts, self.tokenizer, self.settings.max_seq_length, self.settings.long_texts)
-        vectors = np.zeros((len(ids), self.model.config.hidden_size), dtype=np.float32)
-        for places, hidden in self.forward(ids, batch_tokens, layer):
-            vectors[places] = hidden[:, 0].numpy()
-        return vectors
+        Raises `UserError` for a layer that the model has not.
+        """
+        return self.logits_and_vectors(texts, layer, batch_tokens)[1]
 
     def forward(
         self, ids: Sequence[list[int]], batch_tokens: int, layer: int | None = None
-    ) -> "Iterator[tuple[list[int], torch.Tensor]]":
-        """Yield (places, logits in fp32 on the CPU) of batches of similar length; hidden states of a layer if named."""
+    ) -> "Iterator[tuple[list[int], torch.Tensor, torch.Tensor | None]]":
+        """Yield (places, logits, [CLS] vectors of the layer if one is named), in fp32 on the CPU, by batches."""
         import torch
 
         for places in budget_batches([len(row) for row in ids], batch_tokens):
             batch = self.tokenizer.pad({"input_ids": [ids[place] for place in places]}, return_tensors="pt")
             with torch.inference_mode(), runtime.autocast():
                 output = self.model(**batch.to(self.model.device), output_hidden_states=layer is not None)
-            result = output.logits if layer is None else output.hidden_states[layer]
-            yield places, result.float().cpu()
+            hidden = None if layer is None else output.hidden_states[layer][:, 0].float().cpu()
+            yield places, output.logits.float().cpu(), hidden
 
     def require(self, task: str) -> None:
         """Refuse a call meant for the other kind of labeler."""
@@ -168,10 +235,15 @@ def read_settings(folder: str, task: str, config: Any) -> Settings:
 
 
 def budget_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield lists of places, longest rows first, whose padded size stays within `budget` slots (or is one row)."""
+    """Yield lists of places, longest rows first, whose padded size stays within `budget` slots (or is one row).
+
+    A batch of a fair size ends where rows get much shorter: of few texts of all lengths a budget alone makes one batch.
+    """
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+        longest = lengths[batch[0]] if batch else 0
+        shorter = len(batch) * longest >= FAIR_TOKENS and lengths[place] < SHORTER * longest
+        if batch and (shorter or (len(batch) + 1) * longest > budget):
             yield batch
             batch = []
         batch.append(place)

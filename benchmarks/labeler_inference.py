@@ -1,0 +1,159 @@
+"""Labelling texts of SC_2's lengths with a BERT-base: python benchmarks/labeler_inference.py DATA [--texts 64].
+
+Side by side, in one process and interleaved: the original's way (batches of 32 in file order, padded, two forwards
+each, fp32), transformers' pipeline at the best of three batch sizes, ours in torch, ours in ONNX int8. Seconds are CPU
+seconds of all threads. Weights are random: they cost what trained ones do. Whether int8 answers as fp32 does is asked
+of a trained model, where one is named: --trained FOLDER --test_data FILE (--rounds 0 for that alone). Writes
+benchmarks/results/labeler_inference.json.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, pipeline
+
+from finbert2 import files, runtime
+from finbert2.labeler import data, export
+from finbert2.labeler.model import Labeler, Settings
+from finbert2.tokenizer.base import train_base
+
+LENGTH, BATCH = 512, 32
+PIPELINE_BATCHES = (1, 4, 16)
+
+
+def sc2_texts(folder: Path, count: int) -> list[str]:
+    """Return `count` of SC_2's texts in file order, spread evenly over its lengths."""
+    texts = [e.text for part in ("train", "dev", "test") for e in data.read_examples(folder / f"{part}.csv")]
+    by_length = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    chosen = {by_length[int(place)] for place in np.linspace(0, len(texts) - 1, count)}
+    return [text for place, text in enumerate(texts) if place in chosen]
+
+
+def base_labeler(texts: list[str], folder: Path) -> Labeler:
+    """Return a two-class BERT-base with random weights and a character vocabulary, also exported to ONNX."""
+    train_base(texts, 8000).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), num_labels=2))
+    labeler = Labeler(model, tokenizer, Settings("classification", LENGTH, "head"))
+    labeler.save(folder)
+    export.main(["--model_name_or_path", str(folder)])
+    return labeler
+
+
+def original(labeler: Labeler, texts: list[str]) -> list[str]:
+    """Return the labels as the original's sequence_inference.py finds them: logits, then hidden states, a pass each."""
+    labels = []
+    for start in range(0, len(texts), BATCH):
+        batch = labeler.tokenizer(
+            texts[start : start + BATCH], padding=True, truncation=True, max_length=LENGTH, return_tensors="pt"
+        )
+        with torch.no_grad():
+            labels += labeler.model(**batch).logits.softmax(-1).argmax(-1).tolist()
+            hidden = labeler.model(**batch, output_hidden_states=True).hidden_states[-1]
+        assert len(hidden) == len(batch["input_ids"])
+    return [labeler.labels[label] for label in labels]
+
+
+def seconds(call: Callable[[], list[str]]) -> tuple[float, list[str]]:
+    """Return the CPU seconds of a call and what it returned."""
+    started = time.process_time()
+    found = call()
+    return time.process_time() - started, found
+
+
+def best_batch(classify: Callable[..., list[dict]], texts: list[str]) -> int:
+    """Return the batch size at which the pipeline is fastest on a sample."""
+    pilot = {size: seconds(lambda size=size: classify(texts, batch_size=size))[0] for size in PIPELINE_BATCHES}
+    return min(pilot, key=lambda size: pilot[size])
+
+
+def speed(folder: Path, count: int, rounds: int) -> Iterator[dict]:
+    """Yield, after each round, the medians of each way so far and the ratios between them."""
+    texts = sc2_texts(folder, count)
+    with tempfile.TemporaryDirectory() as temporary:
+        labeler = base_labeler(texts, Path(temporary))
+        int8 = Labeler.from_pretrained(temporary, "onnx-int8")
+        classifier = pipeline("text-classification", model=labeler.model, tokenizer=labeler.tokenizer, device="cpu")
+
+        def classify(rows: list[str], batch_size: int) -> list[dict]:
+            return classifier(rows, batch_size=batch_size, truncation=True, max_length=LENGTH)
+
+        size = best_batch(classify, texts[:: max(1, len(texts) // 8)])
+        ways: dict[str, Callable[[], list[str]]] = {
+            "original": lambda: original(labeler, texts),
+            "pipeline": lambda: [row["label"] for row in classify(texts, size)],
+            "ours_torch": lambda: [p.label for p in labeler.predict(texts)],
+            "ours_onnx_int8": lambda: [p.label for p in int8.predict(texts)],
+        }
+        runs: dict[str, list[float]] = {name: [] for name in ways}
+        labels = {}
+        for number in range(rounds):
+            for name, way in ways.items():
+                spent, labels[name] = seconds(way)
+                runs[name].append(round(spent, 2))
+                print(f"round {number + 1} {name}: {spent:.1f} CPU s", flush=True)
+            yield summary(texts, size, runs, labels)
+
+
+def summary(texts: list[str], size: int, runs: dict[str, list[float]], labels: dict[str, list[str]]) -> dict:
+    """Return the medians of each way, the ratios between them, and how many labels equal the original's."""
+    medians = {name: statistics.median(values) for name, values in runs.items()}
+    same = {name: sum(a == b for a, b in zip(found, labels["original"], strict=True)) for name, found in labels.items()}
+    lengths = [len(text) for text in texts]
+    return {
+        "texts": len(texts), "median_characters": statistics.median(lengths), "longest": max(lengths),
+        "threads": torch.get_num_threads(), "pipeline_batch": size, "cpu_seconds": runs, "median_cpu_seconds": medians,
+        "labels_equal_to_the_originals": same,
+        "times_the_original": {n: round(medians["original"] / v, 2) for n, v in medians.items()},
+        "times_the_pipeline": {n: round(medians["pipeline"] / v, 2) for n, v in medians.items()},
+    }  # fmt: skip
+
+
+def agreement(trained: str, path: str) -> dict:
+    """Return how often the engines of a trained model agree on a test file, and what each scores."""
+    export.main(["--model_name_or_path", trained, "--texts", path])
+    rows = data.read_examples(path, data.label_names(path))
+    scores = {}
+    for engine in ("torch", "onnx", "onnx-int8"):
+        labeler = Labeler.from_pretrained(trained, engine)
+        spent, labels = seconds(lambda labeler=labeler: [p.label for p in labeler.predict([r.text for r in rows])])
+        right = np.mean([label == row.label for label, row in zip(labels, rows, strict=True)])
+        scores[engine] = {"accuracy": float(right), "cpu_seconds": round(spent, 2)}
+    compared = json.loads((Path(trained) / "onnx" / "results.json").read_text(encoding="utf-8"))
+    config = Labeler.from_pretrained(trained).model.config
+    shape = f"{config.num_hidden_layers} × {config.hidden_size}"
+    return {"rows": len(rows), "shape": shape, "engines": compared["engines"], "scores": scores}
+
+
+def main() -> None:
+    """Measure and write down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder with classification/sc2_sentiment")
+    parser.add_argument("--texts", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--trained", help="a trained labeler's folder")
+    parser.add_argument("--test_data", help="the file it is compared on")
+    options = parser.parse_args()
+    path = Path(__file__).parent / "results" / "labeler_inference.json"
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if options.trained:
+        results["agreement"] = agreement(options.trained, options.test_data)
+    results |= {"machine": runtime.machine(), "versions": runtime.versions()}
+    files.write_json(path, results)
+    folder = options.data / "classification" / "sc2_sentiment"
+    for found in speed(folder, options.texts, options.rounds) if options.rounds else ():
+        files.write_json(path, results | {"speed": found})
+        results["speed"] = found
+    print(json.dumps({name: results.get(name) for name in ("speed", "agreement")}, ensure_ascii=False, indent=2))
+
+
+if __name__ == "__main__":
+    main()

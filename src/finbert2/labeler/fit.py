@@ -1,0 +1,121 @@
+"""One training run: labelled rows and an encoder → a labeler."""
+
+import copy
+import logging
+from collections import Counter
+from typing import Any
+
+from finbert2 import encoder, training
+from finbert2.errors import UserError
+from finbert2.labeler import features
+from finbert2.labeler.features import Task
+from finbert2.labeler.model import Labeler, Settings
+from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments
+
+log = logging.getLogger(__name__)
+
+
+def fine_tune(options: LabelerArguments, training_args: LabelerTrainingArguments, task: Task) -> tuple[Labeler, Any]:
+    """Return the labeler of the best epoch and its trainer; resumes from a checkpoint in the output folder."""
+    from transformers import (
+        AutoTokenizer,
+        DataCollatorForTokenClassification,
+        DataCollatorWithPadding,
+        EarlyStoppingCallback,
+    )
+
+    from finbert2.labeler.trainer import LabelTrainer
+
+    tokenizer = encoder.load(AutoTokenizer.from_pretrained, options.model_name_or_path)
+    model = load_model(options.model_name_or_path, task)
+    length = within_positions(options.max_seq_length, model.config)
+    ner = task.kind == "ner"
+    train, dev, score = inputs(task, tokenizer, length, options.long_texts)
+    if ner and training_args.metric_for_best_model == "macro_f1":
+        training_args.metric_for_best_model = "f1"
+    trainer = LabelTrainer(
+        model=add_adapters(model, training_args.lora_rank, ner), args=training_args, train_dataset=train,
+        eval_dataset=dev, processing_class=tokenizer, compute_metrics=score,
+        data_collator=(DataCollatorForTokenClassification if ner else DataCollatorWithPadding)(tokenizer),
+        multi_label=task.multi_label,
+        weights=balanced(task) if training_args.class_weights == "balanced" else None,
+        callbacks=[EarlyStoppingCallback(training_args.early_stopping)] if training_args.early_stopping else [],
+    )  # fmt: skip
+    training.train(trainer, task.kind)
+    trained = trainer.model
+    return Labeler(
+        trained.merge_and_unload() if training_args.lora_rank else trained,
+        tokenizer,
+        Settings(task.kind, length, options.long_texts, task.multi_label),
+    ), trainer
+
+
+def load_model(name: str, task: Task) -> Any:
+    """Return the encoder with a new head for the task's labels, in fp32."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    kind = AutoModelForTokenClassification if task.kind == "ner" else AutoModelForSequenceClassification
+    more = {"problem_type": task.problem_type} if task.problem_type else {}
+    return encoder.load(
+        kind.from_pretrained, name, num_labels=len(task.labels), dtype=torch.float32,
+        id2label=dict(enumerate(task.labels)), label2id={label: i for i, label in enumerate(task.labels)},
+        ignore_mismatched_sizes=True, **more,
+    )  # fmt: skip
+
+
+def inputs(task: Task, tokenizer: Any, length: int, policy: str) -> tuple[list[Any], list[Any], Any]:
+    """Return the features of the training and the development rows, and the function that scores the latter."""
+    if task.kind == "ner":
+        train, dev = (features.tag_features(rows, task, tokenizer, length) for rows in (task.train, task.dev))
+        return train, dev, features.tag_scorer(task.labels)
+    train, _ = features.text_features(task.train, task, tokenizer, length, policy)
+    dev, owners = features.text_features(task.dev, task, tokenizer, length, policy)
+    order = sorted(range(len(dev)), key=lambda place: -len(dev[place]["input_ids"]))  # neighbours need no padding
+    dev, owners = [dev[place] for place in order], [owners[place] for place in order]
+    return train, dev, features.text_scorer(task.dev, owners, task)
+
+
+def within_positions(length: int, config: Any) -> int:
+    """Return the input length, no longer than the model has positions for."""
+    positions = getattr(config, "max_position_embeddings", length)
+    if positions < length:
+        log.warning("labeler: the model has %d positions; inputs are cut there", positions)
+    return min(positions, length)
+
+
+def balanced(task: Task) -> list[float]:
+    """Return the weight of each label: rows / (labels × its rows); of a multi-label task rows without / rows with it.
+
+    The first is scikit-learn's "balanced". Raises `UserError` for a tagger.
+    """
+    if task.kind == "ner":
+        raise UserError("--class_weights balanced is for classification: tags have no classes to balance")
+    counts = Counter(label for row in task.train for label in row.labels)
+    rows, kinds = len(task.train), len(task.labels)
+    if task.multi_label:
+        return [(rows - counts[label]) / max(1, counts[label]) for label in task.labels]
+    return [rows / (kinds * max(1, counts[label])) for label in task.labels]
+
+
+def add_adapters(model: Any, rank: int, ner: bool) -> Any:
+    """Return the model with LoRA adapters of `rank` on every linear layer of the encoder, as it is for rank 0."""
+    if not rank:
+        return model
+    try:
+        from peft import LoraConfig, TaskType, get_peft_model
+    except ImportError:
+        raise UserError("--lora_rank needs peft, which is not installed: pip install 'finbert2[lora]'") from None
+    return get_peft_model(
+        model, LoraConfig(
+            task_type=TaskType.TOKEN_CLS if ner else TaskType.SEQ_CLS, r=rank, lora_alpha=2 * rank,
+            target_modules="all-linear", lora_dropout=0.05,
+        ),
+    )  # fmt: skip
+
+
+def for_run(training_args: LabelerTrainingArguments, folder: Any, seed: int) -> LabelerTrainingArguments:
+    """Return the arguments of one of several runs: its own folder, its own seed."""
+    mine = copy.copy(training_args)
+    mine.output_dir, mine.seed = str(folder), seed
+    return mine

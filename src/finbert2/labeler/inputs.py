@@ -1,0 +1,60 @@
+"""Texts to be labelled, from files and standard input, a chunk in memory at a time."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from finbert2 import files
+from finbert2.errors import UserError
+from finbert2.labeler.data import is_empty
+
+CHUNK = 4096  # rows in memory at a time; enough of them for batches of equal length
+CHUNK_CHARACTERS = 4_000_000
+
+
+def read_texts(path: str, field: str, empty_texts: str = "error") -> Iterator[dict[str, Any]]:
+    """Yield `id` and `text` of each row of a file, or of each line of standard input (-).
+
+    The id is the row's own or its line. A row without text is an error, or has an empty text if `empty_texts` is not
+    "error". Raises `UserError` naming file and line for what cannot be read.
+    """
+    if path == "-":
+        lines = (line.rstrip("\r\n") for line in sys.stdin)
+        yield from ({"id": number, "text": line} for number, line in enumerate(lines, start=1) if line.strip())
+        return
+    for row in read_parquet(Path(path)) if path.endswith(".parquet") else files.read_rows(path):
+        empty = empty_texts != "error" and is_empty(row, field)
+        yield {"id": row.values.get("id", row.line), "text": "" if empty else row.text(field)}
+
+
+def read_parquet(path: Path) -> Iterator[files.Row]:
+    """Yield the rows of a Parquet file, numbered from 1; raises `UserError` for a file that is none."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        batches = pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=CHUNK)
+        number = 0
+        for batch in batches:
+            for values in batch.to_pylist():
+                number += 1
+                yield files.Row(path, number, values)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except pyarrow.ArrowInvalid as error:
+        raise UserError(f"{path} is not a Parquet file ({str(error).splitlines()[0]}): make or fetch it anew") from None
+
+
+def chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield rows in lists of at most `CHUNK` rows and, but for a single longer text, `CHUNK_CHARACTERS` characters."""
+    chunk: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        if chunk and (len(chunk) == CHUNK or size + len(row["text"]) > CHUNK_CHARACTERS):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(row)
+        size += len(row["text"])
+    if chunk:
+        yield chunk

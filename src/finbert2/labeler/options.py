@@ -1,0 +1,79 @@
+"""The flags of `labeler train`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from finbert2 import args
+
+
+@dataclass
+class LabelerArguments:
+    """What to learn from, starting where, and what is reported."""
+
+    model_name_or_path: str = args.option("encoder, folder or Hub name")
+    train_data: str = args.option("training file: CSV `text,label` (several labels as a|b), or CoNLL for --task ner")
+    task: Literal["classification", "ner"] = args.option("classification, or ner (BIO tags)", default="classification")
+    dev_data: str | None = args.option("development file (default: a tenth of the training rows)", default=None)
+    test_data: str | None = args.option("test file, looked at once, at the end", default=None)
+    empty_texts: Literal["error", "drop"] = args.option("what is done with rows without a text", default="error")
+    max_seq_length: int = args.option("longest input in tokens", default=512)
+    long_texts: Literal["head", "head_tail", "windows"] = args.option(
+        "longer texts: keep the head, a quarter from the head and the rest from the tail, or pool over windows",
+        default="head_tail",
+    )
+    max_train_samples: int = args.option("train on a random sample of that many rows (0: all)", default=0)
+    max_test_samples: int = args.option("test on a random sample of that many rows (0: all)", default=0)
+    seeds: int = args.option("train that often, from --seed upwards; the best by development score is kept", default=1)
+    folds: int = args.option("also cross-validate in that many folds (0: no)", default=0)
+    target_precision: float | None = args.option(
+        "abstain where a class's answers would be right less often than this on the development part", default=None
+    )
+    baselines: bool = args.option("also measure the majority class and TF-IDF + logistic regression", default=True)
+    compare: list[str] = args.option("other classifiers to measure on the test file", factory=list)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.seeds < 1 or self.folds == 1 or self.folds < 0:
+            raise ValueError(f"--seeds {self.seeds} --folds {self.folds}: one seed or more, two folds or more (or 0)")
+        if self.target_precision is not None and not 0 < self.target_precision < 1:
+            raise ValueError(f"--target_precision {self.target_precision}: a share between 0 and 1 was expected")
+        if self.task == "ner" and (self.folds or self.target_precision or self.compare):
+            raise ValueError("--folds, --target_precision and --compare are for classification, not for --task ner")
+
+
+@dataclass
+class LabelerTrainingArguments(args.TrainingArguments):
+    """Fine-tuning defaults; the epoch with the best development score is the one that is kept."""
+
+    output_dir: str | None = args.option("folder for the model and results.json", default="outputs/labeler")
+    learning_rate: float = args.option("peak learning rate", default=5e-5)
+    num_train_epochs: float = args.option("passes over the training rows", default=3.0)
+    per_device_train_batch_size: int = args.option("rows a step and device", default=32)
+    per_device_eval_batch_size: int = args.option("rows a forward pass of the development part", default=64)
+    weight_decay: float = args.option("weight decay, not on norms and biases", default=0.01)
+    warmup_steps: float = args.option("warm-up steps; below 1 a share of all", default=0.1)
+    train_sampling_strategy: str = args.option("group_by_length wastes no padding", default="group_by_length")
+    eval_strategy: str = args.option("when the development part is scored", default="epoch")
+    save_strategy: str = args.option("when a checkpoint is written; has to match eval_strategy", default="epoch")
+    load_best_model_at_end: bool = args.option("keep the best epoch, not the last", default=True)
+    # Named here: transformers would fill an unset one in as "loss".
+    metric_for_best_model: str | None = args.option("development score (f1 for ner)", default="macro_f1")
+    logging_steps: float = args.option("steps between two logged losses", default=20)
+    class_weights: Literal["none", "balanced"] = args.option("balanced: rare classes count more", default="none")
+    r_drop: float = args.option("weight of R-Drop's KL term (0: off; usual 1 to 5)", default=0.0)
+    fgm: float = args.option("size of FGM's step on the word embeddings (0: off; usual 0.5 to 1)", default=0.0)
+    layer_lr_decay: float = args.option("learning rate of a layer by that of the one above it", default=1.0)
+    early_stopping: int = args.option("stop after that many evaluations without a better score (0: no)", default=0)
+    lora_rank: int = args.option("train LoRA adapters of that rank instead of all weights (0: no)", default=0)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        super().__post_init__()
+        if not 0 < self.layer_lr_decay <= 1:
+            raise ValueError(f"--layer_lr_decay {self.layer_lr_decay}: above 0 and at most 1 was expected")
+        if min(self.r_drop, self.fgm, self.lora_rank, self.early_stopping) < 0:
+            raise ValueError("--r_drop, --fgm, --lora_rank and --early_stopping cannot be negative")
+        if self.early_stopping and not self.load_best_model_at_end:
+            raise ValueError("--early_stopping needs --load_best_model_at_end True: the best epoch has to be kept")
+        if self.early_stopping:  # a resumed run goes on counting where it was killed
+            self.restore_callback_states_from_checkpoint = True

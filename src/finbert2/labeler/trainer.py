@@ -1,0 +1,117 @@
+"""HuggingFace's Trainer with the loss and the learning rates of a labeler."""
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from transformers import Trainer
+
+from finbert2.labeler.features import IGNORED
+from finbert2.labeler.options import LabelerTrainingArguments
+
+
+class LabelTrainer(Trainer):
+    """Cross entropy (single label, tags) or a binary one a label, weighted and smoothed, with R-Drop and FGM."""
+
+    args: LabelerTrainingArguments
+    model: Any
+
+    def __init__(
+        self, *arguments: Any, multi_label: bool = False, weights: list[float] | None = None, **more: Any
+    ) -> None:
+        super().__init__(*arguments, **more)
+        self.multi_label = multi_label
+        self.weights = None if weights is None else torch.tensor(weights)
+        self.model_accepts_loss_kwargs = False  # the loss is a mean: the Trainer divides by the accumulated steps
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the loss of a batch, and the model's output if asked for."""
+        labels = inputs["labels"]
+        features = {name: value for name, value in inputs.items() if name != "labels"}
+        twice = model.training and self.args.r_drop > 0
+        if twice:  # two passes with different dropout, as one batch (Liang et al. 2021, arXiv 2106.14448, algorithm 1)
+            features = {name: torch.cat([value, value]) for name, value in features.items()}
+        output = model(**features)
+        logits = output["logits"].float()
+        value = self.label_loss(logits, torch.cat([labels, labels]) if twice else labels)
+        if twice:
+            one, other = logits.chunk(2)
+            if labels.shape == logits.shape[:-1]:  # tags: the padding says nothing
+                one, other = one[labels != IGNORED], other[labels != IGNORED]
+            # Half of equation 4: the mean of the two cross entropies, so that the learning rate means the same.
+            value = value + self.args.r_drop / 2 * divergence(one, other, self.multi_label)
+        return (value, output) if return_outputs else value
+
+    def label_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss of logits (…, labels) for label ids (…), or for targets (batch, labels)."""
+        smoothing = self.args.label_smoothing_factor
+        weights = None if self.weights is None else self.weights.to(logits.device)
+        if self.multi_label:
+            targets = labels * (1 - smoothing) + smoothing / 2
+            return functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
+        return functional.cross_entropy(
+            logits.view(-1, logits.shape[-1]), labels.view(-1), weights, ignore_index=IGNORED,
+            label_smoothing=smoothing,
+        )  # fmt: skip
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Return batches of the development inputs in their order, by which windows are pooled."""
+        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        loader = DataLoader(rows, self.args.eval_batch_size, collate_fn=self.data_collator)
+        return self.accelerator.prepare(loader)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """Return the loss of a step after its backward pass, with FGM after a second one on shifted embeddings.
+
+        FGM: Miyato et al. 2017 (arXiv 1605.07725, §3); the step is taken on the embedding table, as is usual for BERT.
+        """
+        value = super().training_step(model, inputs, num_items_in_batch)
+        if self.args.fgm > 0:
+            table = self.accelerator.unwrap_model(model).get_input_embeddings().weight
+            if table.grad is None:  # LoRA leaves it as it is
+                return value
+            kept, norm = table.detach().clone(), table.grad.norm()
+            if torch.isfinite(norm) and norm > 0:
+                table.data.add_(table.grad, alpha=self.args.fgm / norm.item())
+                super().training_step(model, inputs, num_items_in_batch)
+                table.data.copy_(kept)
+        return value
+
+    def create_optimizer(self, *arguments: Any, **more: Any) -> torch.optim.Optimizer:
+        """Make the optimizer; with `layer_lr_decay` each layer gets its own learning rate."""
+        if self.args.layer_lr_decay == 1 or self.optimizer is not None:
+            return super().create_optimizer(*arguments, **more)
+        kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        decayed = set(self.get_decay_parameter_names(self.model))
+        depths = {name: depth(name, self.model.config.num_hidden_layers) for name, _ in self.model.named_parameters()}
+        top = max(depths.values())
+        groups = [
+            {
+                "params": [value], "lr": self.args.learning_rate * self.args.layer_lr_decay ** (top - depths[name]),
+                "weight_decay": self.args.weight_decay if name in decayed else 0.0,
+            }
+            for name, value in self.model.named_parameters() if value.requires_grad
+        ]  # fmt: skip
+        self.optimizer = kind(groups, **options)
+        return self.optimizer
+
+
+def divergence(one: torch.Tensor, other: torch.Tensor, multi_label: bool) -> torch.Tensor:
+    """Return the mean of the two Kullback-Leibler divergences between predictions (…, labels), averaged over rows."""
+    if multi_label:  # a Bernoulli distribution a label
+        one, other = (torch.stack([x, torch.zeros_like(x)], -1).flatten(0, -2) for x in (one, other))
+    p, q = one.log_softmax(-1), other.log_softmax(-1)
+    kl = functional.kl_div(q, p, reduction="batchmean", log_target=True)
+    return (kl + functional.kl_div(p, q, reduction="batchmean", log_target=True)) / 2
+
+
+def depth(name: str, layers: int) -> int:
+    """Return how high in the encoder a parameter stands: 0 the embeddings, then the layers, then the head."""
+    parts = name.split(".")
+    if "embeddings" in parts:
+        return 0
+    places = [int(after) for part, after in zip(parts, parts[1:], strict=False) if part in ("layer", "layers")]
+    return places[0] + 1 if places else layers + 1
