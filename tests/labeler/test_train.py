@@ -90,7 +90,7 @@ def rows(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sentences(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sentences")
-    for name, count, seed in (("train", 40, 0), ("dev", 10, 1), ("test", 15, 2)):
+    for name, count, seed in (("train", 40, 0), ("dev", 30, 1), ("test", 15, 2)):  # dev has every name
         write_conll(folder / f"{name}.txt", tagged(count, seed))
     return folder
 
