@@ -46,7 +46,8 @@ def test_a_server_that_never_answers_is_told_and_what_it_said_is_kept(server, tm
     with pytest.raises(UserError) as raised:
         mine.ask_all(["文本：利润增长", "文本：利润下降"])
     assert str(raised.value) == (
-        f"{server.url} did not answer in 2 tries (last: HTTP 500 Internal Server Error): answers so far are kept in "
+        f"{server.url}/chat/completions did not answer in 2 tries (last: HTTP 500 Internal Server Error): "
+        "answers so far are kept in "
         f"{tmp_path / 'answers'}, the same command goes on after them"
     )
     server.faults = []
@@ -59,7 +60,8 @@ def test_a_refusal_is_not_tried_again(server, tmp_path):
     with pytest.raises(UserError) as raised:
         endpoint(server, tmp_path).ask("文本：甲")
     assert str(raised.value) == (
-        f'{server.url} refused a request (HTTP 401 Unauthorized: {{"error": "no"}}): check --endpoint, --llm_model and '
+        f'{server.url}/chat/completions refused a request (HTTP 401 Unauthorized: {{"error": "no"}}): '
+        "check --endpoint, --llm_model and "
         "the key (FINBERT2_LLM_KEY or OPENAI_API_KEY in the environment)"
     )
     assert len(server.requests) == 1

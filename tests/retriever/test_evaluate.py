@@ -124,7 +124,8 @@ def test_an_endpoint_is_asked_once_for_a_text(api, tmp_path):
     assert Endpoint(api, "m", cache).encode(["丙丙丙"]).shape == (1, 2)
     assert len(Api.asked) == 3 and "geheim" not in cache.read_text()
     with pytest.raises(
-        errors.UserError, match="does not answer for the model 'x' \\(HTTP 404 Not Found\\): check --endpoint"
+        errors.UserError,
+        match="/v1/embeddings refused a request \\(HTTP 404 Not Found: .*check --endpoint, --endpoint_model",
     ):
         Endpoint(api, "x", cache, pause=0.01).encode(["甲"])
 

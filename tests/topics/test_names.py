@@ -46,7 +46,7 @@ def endpoint():
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield Endpoint(f"http://127.0.0.1:{server.server_port}/v1/", "m"), Handler
+    yield Endpoint(f"http://127.0.0.1:{server.server_port}/v1/", "m", first_wait=0.01), Handler
     server.shutdown()
     thread.join()
     server.server_close()
@@ -78,10 +78,12 @@ def test_names_that_are_there_are_not_asked_for(endpoint, tmp_path):
 def test_a_refusal_and_a_closed_door_are_told(endpoint, tmp_path):
     where, server = endpoint
     server.refuse = True
-    with pytest.raises(UserError, match=r"/v1/chat/completions answered 500 .*--llm_model"):
+    with pytest.raises(
+        UserError, match=r"/v1/chat/completions did not answer in 4 tries \(last: HTTP 500 .*--llm_endpoint"
+    ):
         name_topics(TOPICS, where, 1, tmp_path)
-    with pytest.raises(UserError, match="no answer that can be read.*check --llm_endpoint"):
-        name_topics(TOPICS, Endpoint("http://127.0.0.1:9/v1", "m", 2), 1, tmp_path)
+    with pytest.raises(UserError, match="did not answer in 4 tries .*check --llm_endpoint"):
+        name_topics(TOPICS, Endpoint("http://127.0.0.1:9/v1", "m", 2, 0.01), 1, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,7 @@
 """An OpenAI-compatible server: prompts in, answers out, each asked once and kept on disk."""
 
 import hashlib
-import http.client
 import json
-import logging
-import os
-import random
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,12 +11,8 @@ from typing import Any
 from tqdm import tqdm
 
 from finbert2 import files
+from finbert2.endpoint import KEYS, post
 from finbert2.errors import UserError
-
-log = logging.getLogger(__name__)
-KEYS = ("FINBERT2_LLM_KEY", "OPENAI_API_KEY")
-LONGEST_WAIT = 60.0
-PASSING = (408, 409, 425, 429)  # besides 5xx: worth another try
 
 
 @dataclass(frozen=True)
@@ -73,51 +62,23 @@ class Endpoint:
         path = self.cache / f"{hashlib.sha256(self.url.encode() + body).hexdigest()}.json"
         if path.exists():
             return Answer(**json.loads(path.read_text(encoding="utf-8")))
-        answer = self.insist(body)
+        answer = post(
+            f"{self.url.rstrip('/')}/chat/completions", body, read_answer, timeout=self.timeout, tries=self.retries,
+            first_wait=self.first_wait,
+            check=f"check --endpoint, --llm_model and the key ({' or '.join(KEYS)} in the environment)",
+            kept=f"answers so far are kept in {self.cache}, the same command goes on after them",
+        )  # fmt: skip
         files.write_json(path, asdict(answer))
         return answer
 
-    def insist(self, body: bytes) -> Answer:
-        """Return the answer to a request, tried again with growing waits where the failure may pass."""
-        reason, wait = "", self.first_wait
-        for number in range(self.retries):
-            try:
-                return self.send(body)
-            except urllib.error.HTTPError as error:
-                reason = f"HTTP {error.code} {error.reason}"
-                if error.code not in PASSING and error.code < 500:
-                    raise UserError(
-                        f"{self.url} refused a request ({reason}: {error.read(300).decode('utf-8', 'replace')}): check "
-                        f"--endpoint, --llm_model and the key ({' or '.join(KEYS)} in the environment)"
-                    ) from None
-                asked = error.headers.get("Retry-After", "")
-                pause = float(asked) if asked.replace(".", "", 1).isdigit() else wait
-            except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError) as error:
-                reason, pause = f"{type(error).__name__}: {error}", wait  # no connection, time-out, half an answer
-            log.debug("labeler: try %d of %d failed (%s)", number + 1, self.retries, reason)
-            if number + 1 < self.retries:
-                # Clients that failed together should not come back together.
-                time.sleep(min(LONGEST_WAIT, pause) * random.uniform(0.75, 1.25))
-            wait *= 2
-        raise UserError(
-            f"{self.url} did not answer in {self.retries} tries (last: {reason}): answers so far are kept in "
-            f"{self.cache}, the same command goes on after them"
-        )
 
-    def send(self, body: bytes) -> Answer:
-        """Return the answer to one HTTP request; raises whatever goes wrong."""
-        key = next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        started = time.perf_counter()
-        request = urllib.request.Request(f"{self.url.rstrip('/')}/chat/completions", body, headers)
-        with urllib.request.urlopen(request, timeout=self.timeout) as response:
-            content: dict[str, Any] = json.loads(response.read())
-        text = content["choices"][0]["message"]["content"]
-        usage = content.get("usage") or {}
-        return Answer(
-            text or "", int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0),
-            time.perf_counter() - started,
-        )  # fmt: skip
+def read_answer(content: Any, seconds: float) -> Answer:
+    """Return a chat completion as an `Answer`; a server need not count tokens."""
+    usage = content.get("usage") or {}
+    return Answer(
+        content["choices"][0]["message"]["content"] or "", int(usage.get("prompt_tokens") or 0),
+        int(usage.get("completion_tokens") or 0), seconds,
+    )  # fmt: skip
 
 
 def cost(

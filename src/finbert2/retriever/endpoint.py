@@ -2,22 +2,16 @@
 
 import hashlib
 import json
-import logging
-import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finbert2 import encoder
-from finbert2.errors import UserError
+from finbert2.endpoint import KEYS, post
 
 if TYPE_CHECKING:
     import numpy as np
 
-log = logging.getLogger(__name__)
 TRIES = 4
 
 
@@ -65,32 +59,17 @@ class Endpoint:
             file.write("".join(lines))
 
     def ask(self, texts: list[str]) -> list[list[float]]:
-        """Return the endpoint's vectors; asks again, slower, where it is busy or away."""
-        body = json.dumps({"model": self.model, "input": texts}).encode()
-        headers = {"Content-Type": "application/json"}
-        if os.environ.get("OPENAI_API_KEY"):
-            headers["Authorization"] = f"Bearer {os.environ['OPENAI_API_KEY']}"
-        request = urllib.request.Request(self.url, body, headers)
-        for turn in range(TRIES):
-            try:
-                with urllib.request.urlopen(request, timeout=120) as answer:
-                    return self.vectors(json.load(answer), len(texts))
-            except urllib.error.HTTPError as error:
-                reason = f"HTTP {error.code} {error.reason}"
-                if error.code not in (408, 429) and error.code < 500:
-                    break
-            except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                reason = str(getattr(error, "reason", error))
-            if turn < TRIES - 1:
-                time.sleep(self.pause * 2**turn)
-        raise UserError(
-            f"{self.url} does not answer for the model '{self.model}' ({reason}): check --endpoint, --endpoint_model "
-            f"and OPENAI_API_KEY; the same command goes on from what {self.cache} holds"
-        )
+        """Return the endpoint's vectors in the order of the texts; asks again, slower, where it is busy or away."""
 
-    def vectors(self, answer: Any, count: int) -> list[list[float]]:
-        """Return the vectors of an answer in the order of the texts."""
-        data = answer.get("data") if isinstance(answer, dict) else None
-        if not isinstance(data, list) or len(data) != count:
-            raise UserError(f"{self.url} answered something else than {count} embeddings: is it OpenAI-compatible?")
-        return [entry["embedding"] for entry in sorted(data, key=lambda entry: entry["index"])]
+        def read(answer: Any, seconds: float) -> list[list[float]]:
+            found = sorted(answer["data"], key=lambda entry: entry["index"])
+            if len(found) != len(texts):
+                raise ValueError(f"{len(found)} embeddings for {len(texts)} texts")
+            return [entry["embedding"] for entry in found]
+
+        body = json.dumps({"model": self.model, "input": texts}).encode()
+        return post(
+            self.url, body, read, timeout=120, tries=TRIES, first_wait=self.pause,
+            check=f"check --endpoint, --endpoint_model and the key ({' or '.join(KEYS)} in the environment)",
+            kept=f"the same command goes on from what {self.cache} holds",
+        )  # fmt: skip

@@ -4,24 +4,21 @@ import concurrent.futures
 import hashlib
 import json
 import logging
-import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from finbert2 import files
-from finbert2.errors import UserError
+from finbert2.endpoint import KEYS, post
 from finbert2.topics.model import Topic
 
 log = logging.getLogger(__name__)
 
 LONGEST = 24  # characters; a longer answer is a sentence, not a name
 AT_ONCE = 4
-KEY = "OPENAI_API_KEY"
+TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,7 @@ class Endpoint:
     url: str  # up to and with /v1
     model: str
     timeout: float = 60.0
+    first_wait: float = 1.0
 
 
 def prompt(topic: Topic) -> str:
@@ -42,23 +40,13 @@ def prompt(topic: Topic) -> str:
 def ask(endpoint: Endpoint, text: str) -> str:
     """Return the model's answer; `UserError` if the endpoint cannot be reached or refuses."""
     body = {"model": endpoint.model, "messages": [{"role": "user", "content": text}], "temperature": 0}
-    headers = {"Content-Type": "application/json"}
-    if os.environ.get(KEY):
-        headers["Authorization"] = f"Bearer {os.environ[KEY]}"
-    url = endpoint.url.rstrip("/") + "/chat/completions"
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=endpoint.timeout) as answer:
-            return str(json.load(answer)["choices"][0]["message"]["content"])
-    except urllib.error.HTTPError as error:
-        raise UserError(
-            f"{url} answered {error.code} {error.reason}: check --llm_model, and {KEY} if it asks"
-        ) from None
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise UserError(
-            f"{url} gave no answer that can be read ({type(error).__name__}: {error}): check --llm_endpoint; "
-            "without the flag topics are named by their words"
-        ) from None
+    return post(
+        endpoint.url.rstrip("/") + "/chat/completions", json.dumps(body).encode(),
+        lambda answer, seconds: str(answer["choices"][0]["message"]["content"]),
+        timeout=endpoint.timeout, tries=TRIES, first_wait=endpoint.first_wait,
+        check=f"check --llm_model, and {' or '.join(KEYS)} if it asks for a key",
+        kept="check --llm_endpoint; without the flag topics are named by their words",
+    )  # fmt: skip
 
 
 def clean(answer: str) -> str:
