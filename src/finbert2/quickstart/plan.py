@@ -43,13 +43,13 @@ class Scale:
 
 
 SMALL = Scale(
-    corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=450, retromae_steps=80, train_rows=3_000,
-    test_rows=2_000, label_steps=380, label_rate="4e-4", tag_steps=220,
-    retrieval_rows=1_000, retrieval_epochs=8, passages=5_000, titles=5_000,
+    corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=300, retromae_steps=50, train_rows=3_000,
+    test_rows=2_000, label_steps=240, label_rate="4e-4", tag_steps=140,
+    retrieval_rows=1_000, retrieval_epochs=6, passages=5_000, titles=5_000,
 )  # fmt: skip
 LARGE = Scale(
-    corpus_documents=30_000, words=4_000, pieces=16_000, mlm_steps=700, retromae_steps=60, train_rows=2_000,
-    test_rows=1_500, label_steps=375, label_rate="2e-4", tag_steps=300,
+    corpus_documents=30_000, words=4_000, pieces=16_000, mlm_steps=700, retromae_steps=60, train_rows=1_600,
+    test_rows=1_500, label_steps=300, label_rate="2e-4", tag_steps=300,
     retrieval_rows=1_000, retrieval_epochs=3, passages=6_000, titles=20_000,
 )  # fmt: skip
 LARGE_CORPUS = 3_000_000  # characters from which on the large scale is used
@@ -162,7 +162,7 @@ def label_step(name: str, folder: Path, script: str, suffix: str, output: Path, 
         "--model_name_or_path", str(output / "retromae"), "--train_data", str(train),
         "--dev_data", str(dev) if dev.exists() else "", "--test_data", str(folder / f"test.{suffix}"),
         "--max_train_samples", str(size.train_rows), "--max_test_samples", str(size.test_rows),
-        "--max_seq_length", "128", "--num_train_epochs", str(epochs), "--per_device_train_batch_size", str(BATCH),
+        "--max_seq_length", "96", "--num_train_epochs", str(epochs), "--per_device_train_batch_size", str(BATCH),
         "--learning_rate", "5e-5" if model else rate, "--save_total_limit", "1",
         "--output_dir", str(output / Path(name)),
     ), output / Path(name))  # fmt: skip
