@@ -18,7 +18,7 @@ def classifier(tiny_bert, tmp_path_factory):
     folder = tmp_path_factory.mktemp("classifier")
     for name, count, seed in (("train", 40, 0), ("dev", 12, 1), ("test", 20, 2)):
         write_csv(folder / f"{name}.csv", examples(count, seed))
-    run(train.main, *flags(tiny_bert, folder, folder / "o", "csv", "--num_train_epochs", 5, "--baselines", "False"))
+    run(train.main, *flags(tiny_bert, folder, folder / "o", "csv", "--num_train_epochs", 10, "--baselines", "False"))
     return folder / "o"
 
 
