@@ -97,6 +97,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
         runtime.setup_process()
         try:
             main(argv)
+            runtime.leave_process_group()
         except UserError as error:
             sys.stderr.write(f"error: {error}\n")
             sys.exit(2)

@@ -110,6 +110,33 @@ def varlen(
     return out.unsqueeze(0)
 
 
+def apply_layer(
+    layer: Any,
+    hidden: torch.Tensor,
+    segments: Segments,
+    kept: torch.Tensor | None = None,
+    kept_segments: Segments | None = None,
+) -> torch.Tensor:
+    """Return the output (1, tokens, width) of a BERT or RoBERTa layer for `hidden` (1, tokens, width).
+
+    With `kept` (kept,) it is that of some tokens, `kept_segments` many of each segment: they ask and all answer. That
+    needs no attention set on the model, which so remains as it was for others.
+    """
+    attention = layer.attention
+    inner = attention.self
+    wanted = hidden if kept is None else hidden[:, kept]
+    heads = (1, -1, inner.num_attention_heads, inner.attention_head_size)
+    query, key, value = (
+        part(states).view(heads).transpose(1, 2)
+        for part, states in ((inner.query, wanted), (inner.key, hidden), (inner.value, hidden))
+    )
+    attended, _ = packed_attention(
+        inner, query, key, value, None, inner.scaling, segments=segments, query_segments=kept_segments
+    )
+    states = attention.output(attended.reshape(wanted.shape), wanted)
+    return layer.output(layer.intermediate(states), states)
+
+
 def register() -> str:
     """Make the backend known to transformers and return its name for `attn_implementation`."""
     AttentionInterface.register(NAME, packed_attention)

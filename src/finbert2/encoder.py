@@ -92,7 +92,7 @@ def encode(
     """Return a model's unit vectors (texts, width) in float32, computed in bf16 where the device has it.
 
     The texts are read longest first, at most `batch_size` of them and `TOKENS` tokens a forward pass, without padding
-    where the model allows it, which afterwards reads nothing else; else by sentence-transformers.
+    where the model allows it, else by sentence-transformers.
     """
     import numpy as np
     import torch
@@ -107,17 +107,18 @@ def encode(
                 prompt="", convert_to_tensor=True,
             )  # fmt: skip
         return vectors.float().cpu().numpy().astype(np.float32).reshape(len(texts), width)
-    start, limit = packing.position_start(model), model.max_seq_length or 512
+    start, limit = packing.position_start(packing.config_of(model)), model.max_seq_length or 512
     ids = [part for some in blocks(texts, 4096) for part in tokenised(model.tokenizer, some, limit)]
     order = sorted(range(len(texts)), key=lambda place: -len(ids[place]))
     found = np.empty((len(texts), width), np.float32)
     was_training = model.training
     model.eval()
-    packing.pack(model)
     with torch.inference_mode(), runtime.autocast(bf16), progress(len(texts), show_progress) as bar:
         for places in batches(order, [len(one) for one in ids], batch_size, TOKENS[runtime.device() == "cuda"]):
             features = packing.lay([ids[place] for place in places], start)
-            vectors = model({name: value.to(model.device) for name, value in features.items()})["sentence_embedding"]
+            vectors = packing.sentence_vectors(
+                model, {name: value.to(model.device) for name, value in features.items()}
+            )
             found[places] = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
             bar.update(len(places))
     model.train(was_training)

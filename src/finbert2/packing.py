@@ -1,7 +1,8 @@
 """Texts laid end to end without padding, as the suite's attention and sentence-transformers' pooling read them."""
 
 import itertools
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +14,13 @@ KINDS = {"bert", "roberta", "xlm-roberta"}  # every layer of these is plain atte
 
 def can_pack(model: "SentenceTransformer") -> bool:
     """Tell whether a model's layers and pooling read texts laid end to end."""
-    return [type(module).__name__ for module in model][:2] == ["Transformer", "Pooling"] and kind(model) in KINDS
+    kinds = [type(module).__name__ for module in model]
+    return kinds[:2] == ["Transformer", "Pooling"] and can_pack_layers(config_of(model))
+
+
+def can_pack_layers(config: Any) -> bool:
+    """Tell whether `states` knows the layers of a model with this configuration."""
+    return config.model_type in KINDS
 
 
 def pack(model: "SentenceTransformer") -> None:
@@ -28,16 +35,14 @@ def pack(model: "SentenceTransformer") -> None:
     transformer.auto_model.set_attn_implementation(attention.register())
 
 
-def kind(model: "SentenceTransformer") -> str:
-    """Return the architecture of a model's encoder, by transformers' name."""
+def config_of(model: "SentenceTransformer") -> Any:
+    """Return the configuration of a model's encoder."""
     transformer: Any = model[0]
-    return transformer.auto_model.config.model_type
+    return transformer.auto_model.config
 
 
-def position_start(model: "SentenceTransformer") -> int:
+def position_start(config: Any) -> int:
     """Return the position of a text's first token: RoBERTa's families count from behind the padding's number."""
-    transformer: Any = model[0]
-    config = transformer.auto_model.config
     return config.pad_token_id + 1 if "roberta" in config.model_type else 0
 
 
@@ -51,3 +56,40 @@ def lay(texts_ids: Sequence[Sequence[int]], start: int = 0) -> dict[str, "torch.
         "position_ids": torch.cat(positions).unsqueeze(0),
         "cu_seq_lens_q": torch.tensor([0, *itertools.accumulate(map(len, texts_ids))], dtype=torch.int32),
     }
+
+
+def sentence_vectors(model: "SentenceTransformer", features: dict[str, "torch.Tensor"]) -> "torch.Tensor":
+    """Return the vectors (texts, width) of `features`, as `lay` returns them, by a model that `can_pack`."""
+    transformer, pooling, *others = (module for module in model)
+    firsts_only = pooling.pooling_mode == "cls"
+    last = deque(states(transformer.auto_model, features, firsts_only), maxlen=1).pop()
+    found: dict[str, Any] = features | {"token_embeddings": last.unsqueeze(0)}
+    if firsts_only:
+        found["cls_token_embeddings"] = last
+    for module in (pooling, *others):
+        found = module(found)
+    return found["sentence_embedding"]
+
+
+def states(encoder: Any, features: dict[str, "torch.Tensor"], firsts_only: bool = False) -> Iterator["torch.Tensor"]:
+    """Yield the states (tokens, width) of the embeddings and then of each layer of a BERT or RoBERTa encoder.
+
+    `features` are what `lay` returns, on the encoder's device. With `firsts_only` the last layer is computed for the
+    first token of each text alone (texts, width): of twelve layers that saves a fourteenth, of four a fifth.
+    """
+    import numpy as np
+
+    from finbert2.attention import Segments, apply_layer
+
+    segments = Segments.of_ends(features["cu_seq_lens_q"])
+    hidden = encoder.embeddings(input_ids=features["input_ids"], position_ids=features["position_ids"])
+    yield hidden[0]
+    *layers, last = encoder.encoder.layer
+    for layer in layers:
+        hidden = apply_layer(layer, hidden, segments)
+        yield hidden[0]
+    if firsts_only:
+        firsts = features["cu_seq_lens_q"][:-1].long()
+        yield apply_layer(last, hidden, segments, firsts, Segments(np.ones(len(firsts), dtype=np.int64)))[0]
+    else:
+        yield apply_layer(last, hidden, segments)[0]

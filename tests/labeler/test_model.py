@@ -4,8 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from finbert2 import packing
 from finbert2.errors import UserError
-from finbert2.labeler.model import Entity, Labeler, Settings, budget_batches, spans
+from finbert2.labeler.forward import forward, padded_batches
+from finbert2.labeler.model import Entity, Labeler, Settings, spans
 
 from ..conftest import TEXTS
 
@@ -14,7 +16,7 @@ from ..conftest import TEXTS
 def test_batches_hold_every_row_once_and_stay_within_the_budget(budget):
     chance = random.Random(budget)
     lengths = [chance.randint(2, 128) for _ in range(200)]
-    batches = list(budget_batches(lengths, budget))
+    batches = list(padded_batches(lengths, budget))
     assert sorted(place for batch in batches for place in batch) == list(range(200))
     assert all(len(batch) * max(lengths[p] for p in batch) <= budget or len(batch) == 1 for batch in batches)
     flat = [lengths[place] for batch in batches for place in batch]
@@ -22,12 +24,12 @@ def test_batches_hold_every_row_once_and_stay_within_the_budget(budget):
 
 
 def test_batches_by_hand():
-    assert list(budget_batches([2, 5, 3, 5], 10)) == [[1, 3], [2, 0]] and list(budget_batches([], 10)) == []
+    assert list(padded_batches([2, 5, 3, 5], 10)) == [[1, 3], [2, 0]] and list(padded_batches([], 10)) == []
 
 
 def test_a_batch_of_a_fair_size_ends_where_rows_get_shorter():
-    assert list(budget_batches([512, 500, 300, 290, 280, 20, 20], 8192)) == [[0, 1], [2, 3, 4, 5], [6]]
-    assert list(budget_batches([512, 300], 8192)) == [[0, 1]]  # not before
+    assert list(padded_batches([512, 500, 300, 290, 280, 20, 20], 8192)) == [[0, 1], [2, 3, 4, 5], [6]]
+    assert list(padded_batches([512, 300], 8192)) == [[0, 1]]  # not before
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,41 @@ def test_batches_do_not_change_the_answer(classifier, exact):
         assert [p.label for p in alone] == [p.label for p in together]
         assert [p.score for p in alone] == pytest.approx([p.score for p in together], abs=1e-5)
     assert labeler.predict([]) == []
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Roberta"])
+@pytest.mark.parametrize("task", ["SequenceClassification", "TokenClassification"])
+def test_texts_without_padding_are_answered_like_padded_ones(tiny_bert, exact, monkeypatch, kind, task):
+    """Logits and vectors of any layer; RoBERTa counts its positions from behind the padding's number."""
+    import transformers
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=140, pad_token_id=tokenizer.pad_token_id, num_labels=3,
+    )  # fmt: skip
+    model = getattr(transformers, f"{kind}For{task}")(config).eval()
+    ids = tokenizer(TEXTS)["input_ids"]
+    for layer in (None, 0, 2, -1):
+        packed = rows_of(forward(model, tokenizer, ids, 64, layer))
+        with monkeypatch.context() as changed:
+            changed.setattr(packing, "KINDS", set())
+            padded = rows_of(forward(model, tokenizer, ids, 64, layer))
+        assert len(packed) == len(TEXTS)
+        for (logits, vector), (expected, expected_vector) in zip(packed, padded, strict=True):
+            assert logits.numpy() == pytest.approx(expected[: len(logits)].numpy(), abs=1e-5)
+            assert (vector is None) == (layer is None)
+            assert layer is None or vector.numpy() == pytest.approx(expected_vector.numpy(), abs=1e-5)
+
+
+def rows_of(batches):
+    """Return (logits, vector) of each text in its order."""
+    found = {}
+    for places, logits, vectors in batches:
+        for number, place in enumerate(places):
+            found[place] = logits[number], None if vectors is None else vectors[number]
+    return [found[place] for place in sorted(found)]
 
 
 @pytest.mark.parametrize("kind", ["classifier", "tagger"])

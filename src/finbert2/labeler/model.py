@@ -1,10 +1,10 @@
 """A trained labeler: texts in, labels with probabilities or entities out."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,13 +13,10 @@ from finbert2.errors import UserError
 from finbert2.labeler import calibrate
 from finbert2.labeler.data import SEPARATOR, Piece, encode_characters, encode_texts, encode_windows
 from finbert2.labeler.features import pool
-
-if TYPE_CHECKING:
-    import torch
+from finbert2.labeler.forward import forward
 
 SETTINGS_FILE = "labeler.json"
 BATCH_TOKENS = 8192
-FAIR_TOKENS, SHORTER = 1024, 0.9  # a batch of so many slots ends at a row below that share of its longest
 Engine = Literal["torch", "onnx", "onnx-int8"]
 
 
@@ -134,8 +131,8 @@ class Labeler:
         ids, owners = self.encode(texts)
         logits = np.zeros((len(ids), len(self.labels)))
         vectors = np.zeros((len(ids), 0 if layer is None else config.hidden_size), dtype=np.float32)
-        for places, rows, hidden in self.forward(ids, batch_tokens, layer):
-            logits[places] = rows.numpy() if rows.ndim == 2 else rows[:, 0].numpy()
+        for places, rows, hidden in forward(self.model, self.tokenizer, ids, batch_tokens, layer):
+            logits[places] = np.stack([row.numpy() if row.ndim == 1 else row[0].numpy() for row in rows])
             if hidden is not None:
                 vectors[places] = hidden.numpy()
         if owners is None:
@@ -187,9 +184,9 @@ class Labeler:
             for piece in encode_characters(characters, self.tokenizer, self.settings.max_seq_length)
         ]  # fmt: skip
         tags: list[Any] = [None] * len(pieces)
-        for places, logits, _ in self.forward([piece.ids for _, piece in pieces], batch_tokens):
-            scores, best = logits.softmax(-1).max(-1)  # (pieces, tokens)
-            for place, row_scores, row_best in zip(places, scores.tolist(), best.tolist(), strict=True):
+        for places, logits, _ in forward(self.model, self.tokenizer, [piece.ids for _, piece in pieces], batch_tokens):
+            for place, row in zip(places, logits, strict=True):
+                row_scores, row_best = (found.tolist() for found in row.softmax(-1).max(-1))  # (tokens,)
                 firsts = pieces[place][1].firsts
                 tags[place] = [("O", 1.0) if f < 0 else (self.labels[row_best[f]], row_scores[f]) for f in firsts]
         joined: list[tuple[list[str], list[float]]] = [([], []) for _ in sentences]
@@ -205,19 +202,6 @@ class Labeler:
         """
         return self.logits_and_vectors(texts, layer, batch_tokens)[1]
 
-    def forward(
-        self, ids: Sequence[list[int]], batch_tokens: int, layer: int | None = None
-    ) -> "Iterator[tuple[list[int], torch.Tensor, torch.Tensor | None]]":
-        """Yield (places, logits, [CLS] vectors of the layer if one is named), in fp32 on the CPU, by batches."""
-        import torch
-
-        for places in budget_batches([len(row) for row in ids], batch_tokens):
-            batch = self.tokenizer.pad({"input_ids": [ids[place] for place in places]}, return_tensors="pt")
-            with torch.inference_mode(), runtime.autocast():
-                output = self.model(**batch.to(self.model.device), output_hidden_states=layer is not None)
-            hidden = None if layer is None else output.hidden_states[layer][:, 0].float().cpu()
-            yield places, output.logits.float().cpu(), hidden
-
     def require(self, task: str) -> None:
         """Refuse a call meant for the other kind of labeler."""
         if self.settings.task != task:
@@ -232,23 +216,6 @@ def read_settings(folder: str, task: str, config: Any) -> Settings:
     if path.exists():
         return Settings(**json.loads(path.read_text(encoding="utf-8")))
     return Settings(task, min(512, config.max_position_embeddings))
-
-
-def budget_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield lists of places, longest rows first, whose padded size stays within `budget` slots (or is one row).
-
-    A batch of a fair size ends where rows get much shorter: of few texts of all lengths a budget alone makes one batch.
-    """
-    batch: list[int] = []
-    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        longest = lengths[batch[0]] if batch else 0
-        shorter = len(batch) * longest >= FAIR_TOKENS and lengths[place] < SHORTER * longest
-        if batch and (shorter or (len(batch) + 1) * longest > budget):
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
 
 
 def spans(text: str, tags: Sequence[str], scores: Sequence[float]) -> list[Entity]:

@@ -4,10 +4,9 @@ from typing import Any
 
 import torch
 import transformers
-from torch import nn
 from transformers.modeling_outputs import MaskedLMOutput
 
-from finbert2.attention import Segments, packed_attention
+from finbert2.attention import Segments, apply_layer
 from finbert2.pretrain.head import summed_loss
 
 
@@ -55,26 +54,5 @@ class BertForMaskedLM(transformers.BertForMaskedLM):
         *layers, last = self.bert.encoder.layer
         for layer in layers:
             hidden = layer(hidden, segments=segments)
-        return last_layer(last, hidden, segments, kept_places, kept_segments)
-
-
-def last_layer(
-    layer: nn.Module, hidden: torch.Tensor, segments: Segments, kept: torch.Tensor, kept_segments: Segments
-) -> torch.Tensor:
-    """Return the output (kept, width) of a BERT layer for some tokens of `hidden` (1, tokens, width).
-
-    Those tokens ask, all tokens answer: the rest of the layer's output would be thrown away (MosaicBERT does the same).
-    """
-    attention: Any = layer.attention
-    inner = attention.self
-    wanted = hidden[:, kept]  # (1, kept, width)
-    heads = (1, -1, inner.num_attention_heads, inner.attention_head_size)
-    query, key, value = (
-        part(states).view(heads).transpose(1, 2)
-        for part, states in ((inner.query, wanted), (inner.key, hidden), (inner.value, hidden))
-    )
-    attended, _ = packed_attention(
-        inner, query, key, value, None, inner.scaling, segments=segments, query_segments=kept_segments
-    )
-    states = attention.output(attended.reshape(wanted.shape), wanted)
-    return layer.output(layer.intermediate(states), states)[0]  # type: ignore[operator]
+        # The rest of the last layer's output would be thrown away (MosaicBERT does the same).
+        return apply_layer(last, hidden, segments, kept_places, kept_segments)[0]

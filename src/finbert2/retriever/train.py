@@ -87,7 +87,7 @@ def build_trainer(options: Options, arguments: RetrieverTrainingArguments, group
 
     model = load_model(options)
     packing.pack(model)
-    start = packing.position_start(model)
+    start = packing.position_start(packing.config_of(model))
     collator = Collator(model.tokenizer, options.query_max_len, options.passage_max_len, start)
     objective = Objective(
         options.temperature, options.guide_margin, options.distillation_weight, options.teacher_temperature,
@@ -131,7 +131,9 @@ def load_model(options: Options) -> "SentenceTransformer":
     folder.check(model, options.model_name_or_path)
     if not packing.can_pack(model):
         kinds = ", ".join(sorted(packing.KINDS))
-        raise UserError(f"{options.model_name_or_path} is a {packing.kind(model)}: {kinds} are trained here")
+        raise UserError(
+            f"{options.model_name_or_path} is a {packing.config_of(model).model_type}: {kinds} are trained here"
+        )
     limit = model.max_seq_length or 512
     longest = max(options.query_max_len, options.passage_max_len)
     if longest > limit:
