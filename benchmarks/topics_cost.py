@@ -53,7 +53,7 @@ def read(path: str, number: int) -> tuple[list[str], np.ndarray]:
 def segmenter(work: Path, folder: Path = STAGE) -> Segmenter:
     """Return our cutter with the word lists of a folder."""
     lists = read_words(folder / "userdict.txt"), read_words(folder / "stopwords_cn.txt")
-    return Segmenter(*lists, load_tokenizer(str(work / "retriever")))
+    return Segmenter(*lists, load_tokenizer(str(work / "mlm")))
 
 
 def original_merger(original: Path, work: Path) -> Callable[[str], list[str]]:
@@ -62,7 +62,7 @@ def original_merger(original: Path, work: Path) -> Callable[[str], list[str]]:
     import transformers
 
     jieba.setLogLevel(60)
-    folder, tokenizer = (original / "Fin-Topicmodel").resolve(), load_tokenizer(str(work / "retriever"))
+    folder, tokenizer = (original / "Fin-Topicmodel").resolve(), load_tokenizer(str(work / "mlm"))
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     theirs = transformers.AutoTokenizer.from_pretrained

@@ -72,7 +72,7 @@ def read(path: str, work: Path) -> Material:
     titles = [str(rows[n].values["title"]).strip() for n in chosen]
     industries = [str(rows[n].values["industry"]) for n in chosen]
     lists = read_words(STAGE / "userdict.txt"), read_words(STAGE / "stopwords_cn.txt")
-    words = Segmenter(*lists, load_tokenizer(str(work / "retriever"))).words(titles)
+    words = Segmenter(*lists, load_tokenizer(str(work / "mlm"))).words(titles)
     counts = count(words, vocabulary_of(words))
     return Material(titles, industries, np.load(work / "vectors.npy")[chosen], words, counts)
 

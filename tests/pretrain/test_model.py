@@ -331,6 +331,26 @@ def test_bag_of_words_equals_its_formula(tiny_bert, tokenizer, collate):
     assert output.loss.item() == pytest.approx(total.item(), rel=1e-6)
 
 
+def test_words_of_the_cls_vector_equal_their_formula(tiny_bert, collate):
+    """Each distinct ordinary token of a document once, from its [CLS] vector alone, whatever the decoder predicts."""
+    model = retromae(tiny_bert).eval()
+    model.cls_words_weight = 2.0
+    for share in (1.0, 0.3):
+        batch = collate(decoder_targets=share)
+        output = model(**batch)
+        hidden, segments = all_states(model, batch), batch["segments"]
+        losses = []
+        for document in batch["decoder_batch"]["documents"].tolist():
+            first, length = segments.firsts[document], segments.lengths[document]
+            words = {int(token) for token in batch["target_ids"][first + 1 : first + length - 1]}
+            scores = torch.log_softmax(model.cls(hidden[first]), 0)
+            losses.append(-sum(scores[word] for word in words) / len(words))
+        assert len(losses) > 2
+        assert output.cls_words_loss.item() == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
+        total = output.encoder_loss + output.decoder_loss + 2.0 * output.cls_words_loss
+        assert output.loss.item() == pytest.approx(total.item(), rel=1e-6)
+
+
 def test_retromae_without_targets_is_mlm(tiny_bert, tokenizer, batch):
     """Evaluation feeds it like a masked language model."""
     model = retromae(tiny_bert).eval()

@@ -148,7 +148,7 @@ def test_two_processes_equal_one(tiny_bert, corpus_file, tmp_path, objective):
     """Two gloo processes of two rows each take the steps of one process of four."""
     more = ("--objective", objective, "--model_name_or_path", tiny_bert, "--max_steps", "3")
     if objective == "retromae":
-        more += ("--bag_of_words_weight", "0.1")
+        more += ("--bag_of_words_weight", "0.1", "--cls_words_weight", "0.5")
     one, two = tmp_path / "one", tmp_path / "two"
     run.main(flags(corpus_file, one, *more, "--per_device_train_batch_size", "4"))
     arguments = flags(corpus_file, two, *more, "--ddp_backend", "gloo")

@@ -37,7 +37,9 @@ class PredictionArguments:
     )
     cls_vectors: str | None = args.option("also write the [CLS] vectors to this .npy file", default=None)
     cls_layer: int = args.option("layer of the vectors: 0 the embeddings, -1 the last", default=-1)
-    batch_tokens: int = args.option("tokens of a forward pass; of a model read with padding its slots", default=BATCH_TOKENS)
+    batch_tokens: int = args.option(
+        "tokens of a forward pass; of a model read with padding its slots", default=BATCH_TOKENS
+    )
     engine: Literal["torch", "onnx", "onnx-int8"] = args.option(
         "torch, or what `labeler export` wrote", default="torch"
     )

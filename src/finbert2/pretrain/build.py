@@ -139,6 +139,7 @@ def prepare_decoder(model: Any, options: PretrainingArguments) -> None:
     model.decoder_ratio = options.decoder_mask_ratio
     model.hide_whole_words = options.hide_whole_words
     model.bag_of_words_weight = options.bag_of_words_weight
+    model.cls_words_weight = options.cls_words_weight
     saved = Path(options.model_name_or_path or "") / DECODER_FILE
     if not saved.is_file():
         model.start_decoder_from_encoder()

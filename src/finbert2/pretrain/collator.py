@@ -65,10 +65,12 @@ class Collator:
 
         `decoder_places` (targets,) are the tokens it predicts and `target_segments` (targets,) the segments they are
         in, `firsts` (segments,) are the [CLS] places, `draws` (segments,) seed the
-        visible sets, `blocks` are `make_blocks`', `documents` the segments that are not padding.
+        visible sets, `blocks` are `make_blocks`', `documents` the segments that are not padding; each pair of
+        `word_documents` and `word_tokens` (pairs,) is a document's number among these and a token that it has.
         """
         ids, epoch, seed = rows["ids"], rows["epoch"], self.masker.seed
         ordinary = ~self.masker.is_special(ids)
+        words = np.unique(segments.numbers()[ordinary.ravel()] << 32 | ids[ordinary].astype(np.int64))
         if self.decoder_targets < 1:
             draws = counter_random(seed, epoch, rows["rows"][:, None], np.arange(ids.shape[1]), TARGETS)
             ordinary &= unit(draws) < self.decoder_targets
@@ -81,6 +83,8 @@ class Collator:
             "firsts": segments.firsts,
             "draws": draws.astype(np.int64),
             "documents": np.flatnonzero(rows["real"]),
+            "word_documents": (np.cumsum(rows["real"]) - 1)[words >> 32],
+            "word_tokens": words & 0xFFFFFFFF,
         }
         return {name: torch.from_numpy(array) for name, array in arrays.items()} | {
             "blocks": make_blocks(segments, places, np.cumsum(rows["starts"].ravel()))

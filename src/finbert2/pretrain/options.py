@@ -6,7 +6,7 @@ from typing import Literal
 from finbert2 import args
 
 DEFAULT_RATIO = {"mlm": 0.15, "retromae": 0.30}
-RETROMAE_ONLY = ("hide_whole_words", "bag_of_words_weight", "frozen_encoder_steps")
+RETROMAE_ONLY = ("hide_whole_words", "bag_of_words_weight", "cls_words_weight", "frozen_encoder_steps")
 
 
 @dataclass
@@ -37,6 +37,9 @@ class PretrainingArguments:
     decoder_target_share: float = args.option("RetroMAE: share of tokens the decoder predicts", default=1.0)
     hide_whole_words: bool = args.option("RetroMAE: hide a token's whole word from it, not it alone", default=False)
     bag_of_words_weight: float = args.option("RetroMAE: weight of DupMAE's bag of words (paper: 0.1)", default=0.0)
+    cls_words_weight: float = args.option(
+        "RetroMAE: weight of the text's words predicted from [CLS] without the decoder (Ma et al. 2024)", default=0.0
+    )
     frozen_encoder_steps: int = args.option("RetroMAE: first steps that train the decoder alone", default=0)
     new_rows_steps: int = args.option("first steps that train only the embeddings of added words", default=0)
     batch_ramp_steps: int = args.option("first steps in which the batch grows from one row", default=0)

@@ -24,6 +24,7 @@ class RetroMAEOutput(MaskedLMOutput):
     encoder_loss: torch.Tensor | None = None
     decoder_loss: torch.Tensor | None = None
     bag_of_words_loss: torch.Tensor | None = None
+    cls_words_loss: torch.Tensor | None = None
 
 
 class EnhancedDecoder(nn.Module):
@@ -57,6 +58,7 @@ class RetroMAE(BertForMaskedLM):
         self.decoder_ratio = 0.5
         self.hide_whole_words = False
         self.bag_of_words_weight = 0.0
+        self.cls_words_weight = 0.0
         self.post_init()
 
     def start_decoder_from_encoder(self) -> None:
@@ -81,7 +83,7 @@ class RetroMAE(BertForMaskedLM):
         num_documents: torch.Tensor | int | None = None,
         **kwargs: Any,
     ) -> MaskedLMOutput:
-        """Return L = L_enc + L_dec (§3) + weight · L_bow, each divided by its own number of predictions.
+        """Return L = L_enc + L_dec (§3) + weights · (L_bow, L_cls), each divided by its own number of predictions.
 
         `target_ids` (tokens,) are the clean tokens, `decoder_batch` what the collator made for the decoder; the other
         arguments are `BertForMaskedLM`'s. Without them it is masked language modelling alone, as evaluation wants it.
@@ -93,9 +95,8 @@ class RetroMAE(BertForMaskedLM):
             )  # fmt: skip
         hidden = self.encode(input_ids, position_ids, segments, kept_places, kept_segments)
         encoder_loss = summed_loss(self.cls.predictions, hidden[masked_places], labels, num_items_in_batch)
-        decoder_loss = self.decoder_loss(
-            hidden[decoder_batch["kept_firsts"]], target_ids, position_ids, decoder_batch, num_decoder_items
-        )
+        sentences = hidden[decoder_batch["kept_firsts"]]
+        decoder_loss = self.decoder_loss(sentences, target_ids, position_ids, decoder_batch, num_decoder_items)
         loss = encoder_loss + decoder_loss
         output = RetroMAEOutput(encoder_loss=encoder_loss.detach(), decoder_loss=decoder_loss.detach())
         if self.bag_of_words_weight:
@@ -104,6 +105,11 @@ class RetroMAE(BertForMaskedLM):
             bag = bag / (len(documents) if num_documents is None else num_documents)
             loss = loss + self.bag_of_words_weight * bag
             output.bag_of_words_loss = bag.detach()
+        if self.cls_words_weight:
+            words = self.cls_words_loss(sentences, decoder_batch)
+            words = words / (len(decoder_batch["documents"]) if num_documents is None else num_documents)
+            loss = loss + self.cls_words_weight * words
+            output.cls_words_loss = words.detach()
         output.loss = loss
         return output
 
@@ -127,6 +133,17 @@ class RetroMAE(BertForMaskedLM):
             visible.visible_set(block, decoder_batch["draws"], self.decoder_ratio, self.hide_whole_words)
             for block in decoder_batch["blocks"]
         ]
+
+    def cls_words_loss(self, sentences: torch.Tensor, decoder_batch: dict[str, Any]) -> torch.Tensor:
+        """Return −Σ_v log softmax(W h)_v / n over the n distinct tokens v of a document, summed over documents.
+
+        h is the document's [CLS] vector, a row of `sentences` (segments, width), and W the MLM head (Ma et al. 2024,
+        arXiv 2401.11248, Eq. 5): no position, no decoder, so the gradient reaches [CLS] in one step.
+        """
+        documents, tokens = decoder_batch["word_documents"], decoder_batch["word_tokens"]
+        scores = torch.log_softmax(self.cls.predictions(sentences[decoder_batch["documents"]]).float(), dim=-1)
+        share = 1.0 / torch.bincount(documents, minlength=len(scores)).clamp(min=1)
+        return -(scores[documents, tokens] * share[documents]).sum()
 
     def bag_of_words_loss(
         self, hidden: torch.Tensor, target_ids: torch.Tensor, segments: Segments, documents: list[int]

@@ -13,7 +13,7 @@ from finbert2.pretrain.evaluate import evaluate
 from finbert2.pretrain.meters import Meter
 from finbert2.pretrain.packing import EpochSampler, PackedRows, Schedule
 
-PARTS = ("encoder_loss", "decoder_loss", "bag_of_words_loss")
+PARTS = ("encoder_loss", "decoder_loss", "bag_of_words_loss", "cls_words_loss")
 
 
 class PretrainingTrainer(Trainer):

@@ -43,13 +43,13 @@ class Scale:
 
 
 SMALL = Scale(
-    corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=300, retromae_steps=50, train_rows=3_000,
-    test_rows=2_000, label_steps=240, label_rate="4e-4", tag_steps=140,
+    corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=150, retromae_steps=160, train_rows=3_000,
+    test_rows=2_000, label_steps=200, label_rate="4e-4", tag_steps=140,
     retrieval_rows=1_000, retrieval_epochs=6, passages=5_000, titles=5_000,
 )  # fmt: skip
 LARGE = Scale(
-    corpus_documents=30_000, words=4_000, pieces=16_000, mlm_steps=700, retromae_steps=60, train_rows=1_600,
-    test_rows=1_500, label_steps=300, label_rate="2e-4", tag_steps=300,
+    corpus_documents=30_000, words=4_000, pieces=16_000, mlm_steps=450, retromae_steps=200, train_rows=1_600,
+    test_rows=1_500, label_steps=260, label_rate="2e-4", tag_steps=240,
     retrieval_rows=1_000, retrieval_epochs=3, passages=6_000, titles=20_000,
 )  # fmt: skip
 LARGE_CORPUS = 3_000_000  # characters from which on the large scale is used
@@ -97,7 +97,7 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
         # Few tokens a step: a model this small learns more from many small steps than from few large ones.
         "--per_device_train_batch_size", "4",
     )  # fmt: skip
-    rates = ("5e-5", "3e-5") if model else ("1e-3", "5e-4")
+    rates = ("5e-5", "3e-5") if model else ("1e-3", "1e-3")
     return [
         Step("corpus", "FinBERT2/pretrain/prepare_corpus.sh", (
             "--input", *map(str, corpus), "--max_documents", str(size.corpus_documents),
@@ -118,6 +118,8 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
         Step("retromae", "FinBERT2/pretrain/run_retromae.sh", (
             "--model_name_or_path", str(output / "mlm"), *common, "--max_steps", str(size.retromae_steps),
             "--learning_rate", rates[1], "--logging_steps", "5",
+            # In so few steps the decoder hardly begins to ask [CLS] for the text: its words are asked for directly.
+            "--cls_words_weight", "5", "--decoder_target_share", "0.25",
             "--output_dir", str(output / "retromae"),
         ), output / "retromae"),
     ]  # fmt: skip
@@ -194,7 +196,7 @@ def retrieval(found: Inventory, output: Path, model: str | None, size: Scale) ->
         made.append(Step("retriever/train", "Fin-retriever/contrastive_finetune.sh", (
             "--model_name_or_path", start, "--train_data", *map(str, mined.values()), "--train_group_size", "2",
             "--temperature", "0.05", "--query_max_len", "48", "--passage_max_len", "96",
-            "--learning_rate", "2e-5" if model else "1e-3",
+            "--learning_rate", "2e-5" if model else "3e-4",  # at 1e-3 all vectors fell together
             "--num_train_epochs", str(size.retrieval_epochs), "--per_device_train_batch_size", "32",
             "--output_dir", trained,
         ), Path(trained)))  # fmt: skip

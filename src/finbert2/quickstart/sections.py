@@ -69,7 +69,8 @@ def mlm(output: Path, stage: Results) -> Section:
 def retromae(output: Path, stage: Results) -> Section:
     """RetroMAE."""
     return pretraining(
-        output / "retromae", stage, "RetroMAE 预训练", "编码器掩码 30%，单层解码器只凭 [CLS] 复原全文（掩码 50%）",
+        output / "retromae", stage, "RetroMAE 预训练",
+        "编码器掩码 30%，单层解码器只凭 [CLS] 复原全文（掩码 50%），[CLS] 还直接预测全文的词",
         "NPROC=8 sh FinBERT2/pretrain/run_retromae.sh --model_name_or_path outputs/mlm --train_data 语料",
     )  # fmt: skip
 
