@@ -331,7 +331,7 @@ def test_bag_of_words_equals_its_formula(tiny_bert, tokenizer, collate):
     assert output.loss.item() == pytest.approx(total.item(), rel=1e-6)
 
 
-def test_words_of_the_cls_vector_equal_their_formula(tiny_bert, collate):
+def test_words_of_the_cls_vector_equal_their_formula(tiny_bert, tokenizer, collate):
     """Each distinct ordinary token of a document once, from its [CLS] vector alone, whatever the decoder predicts."""
     model = retromae(tiny_bert).eval()
     model.cls_words_weight = 2.0
@@ -342,7 +342,9 @@ def test_words_of_the_cls_vector_equal_their_formula(tiny_bert, collate):
         losses = []
         for document in batch["decoder_batch"]["documents"].tolist():
             first, length = segments.firsts[document], segments.lengths[document]
-            words = {int(token) for token in batch["target_ids"][first + 1 : first + length - 1]}
+            words = {int(token) for token in batch["target_ids"][first : first + length]} - set(
+                tokenizer.all_special_ids
+            )
             scores = torch.log_softmax(model.cls(hidden[first]), 0)
             losses.append(-sum(scores[word] for word in words) / len(words))
         assert len(losses) > 2
