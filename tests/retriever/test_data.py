@@ -1,5 +1,6 @@
 import pytest
 
+from finbert2 import files
 from finbert2.errors import UserError
 from finbert2.retriever import benchmark, data
 
@@ -123,8 +124,40 @@ def test_what_a_beir_folder_lacks(beir, tmp_path):
         f"{beir} has no queries.jsonl: a BEIR folder holds corpus.jsonl, queries.jsonl and qrels/"
     )
     assert message(benchmark.load, tmp_path / "x", "test") == (
-        f"{tmp_path / 'x'} does not exist: --data names a BEIR folder or a file of labelled pairs"
+        f"{tmp_path / 'x'} does not exist: --data names a BEIR folder, a file of labelled pairs or a Hub data set of "
+        "such pairs (valuesimplex-ai-lab/FIR-Bench-…)"
     )
+
+
+def test_a_data_set_of_the_hub_is_read_like_a_file(tmp_path, monkeypatch):
+    """FIR-Bench by its name: the split that is asked for, or the only one."""
+    import datasets
+
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"query": "净利润", "title": "年报", "passage": f"段落{n}", "label": n % 2} for n in range(4)]
+    files.write_rows(path, rows)
+    read = datasets.load_dataset
+    stored = {"one": {"train": str(path)}, "two": {"train": str(path), "test": str(path)}}
+    monkeypatch.setattr(
+        datasets, "load_dataset",
+        lambda name: read("json", data_files=stored[name.split("/")[1]], cache_dir=str(tmp_path / "cache")),
+    )  # fmt: skip
+    expected = benchmark.load(path, "test")
+    for name in ("valuesimplex-ai-lab/one", "valuesimplex-ai-lab/two"):
+        found = benchmark.load(name, "test")
+        assert (found.passages, found.queries, found.judgements) == (
+            expected.passages, expected.queries, expected.judgements,
+        )  # fmt: skip
+        assert all(file.is_file() for file in found.files) and found.files
+    assert message(benchmark.load, "valuesimplex-ai-lab/two", "dev") == (
+        "valuesimplex-ai-lab/two has no split dev; it has: test, train. Choose one by --split"
+    )
+
+
+def test_a_data_set_that_is_not_there_says_how_to_go_on():
+    found = message(benchmark.load, "valuesimplex-ai-lab/no-such-set", "test")
+    assert found.startswith("the data set 'valuesimplex-ai-lab/no-such-set' could not be loaded (")
+    assert found.endswith("(HF_ENDPOINT names a mirror, HF_TOKEN a token), or download it elsewhere and give its file")
 
 
 def test_an_id_that_comes_twice_and_broken_json(beir):

@@ -1,7 +1,8 @@
 """Queries, passages and judgements: BEIR folders and FIR-Bench's flat labelled records, in one form."""
 
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from finbert2.files import Row
 from finbert2.retriever.data import TEMPLATE, content_id, passage_text
 
 Judgements = dict[str, dict[str, int]]
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass
@@ -25,11 +27,19 @@ class Benchmark:
 
 
 def load(path: str | Path, split: str, template: str = TEMPLATE) -> Benchmark:
-    """Return a BEIR folder's split, or a flat file of labelled pairs (which has no splits)."""
-    path = Path(path)
-    if not path.exists():
-        raise UserError(f"{path} does not exist: --data names a BEIR folder or a file of labelled pairs")
-    found = load_beir(path, split, template) if path.is_dir() else load_flat(path, template)
+    """Return a BEIR folder's split, a flat file of labelled pairs (which has no splits), or such pairs from the Hub."""
+    name, path = str(path), Path(path)
+    if path.is_dir():
+        found = load_beir(path, split, template)
+    elif path.exists():
+        found = load_flat(files.read_rows(path), [path], template)
+    elif HUB_NAME.fullmatch(name) and path.suffix not in files.TEXT_SUFFIXES + files.PACKED_SUFFIXES:
+        found = load_flat(*hub_rows(name, split), template)
+    else:
+        raise UserError(
+            f"{path} does not exist: --data names a BEIR folder, a file of labelled pairs or a Hub data set of such "
+            "pairs (valuesimplex-ai-lab/FIR-Bench-…)"
+        )
     judged = {query: labels for query, labels in found.judgements.items() if any(v > 0 for v in labels.values())}
     if not judged:
         raise UserError(f"{found.files[-1]} has no relevant passage for any query: scores above 0 are relevant")
@@ -94,7 +104,26 @@ def grade(row: Row, *columns: str) -> int:
         raise UserError(f"{row.place} has {value!r} for '{columns[0]}': an integer was expected") from None
 
 
-def load_flat(path: Path, template: str) -> Benchmark:
+def hub_rows(name: str, split: str) -> tuple[list[Row], list[Path]]:
+    """Return the records of a Hub data set's split (of the only one it has), and the cached files they are in."""
+    import datasets
+
+    try:
+        found = datasets.load_dataset(name)
+    except (OSError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"the data set '{name}' could not be loaded ({reason}): check the name and the network (HF_ENDPOINT names "
+            "a mirror, HF_TOKEN a token), or download it elsewhere and give its file"
+        ) from None
+    if split not in found and len(found) > 1:
+        raise UserError(f"{name} has no split {split}; it has: {', '.join(sorted(found))}. Choose one by --split")
+    part = found[split] if split in found else next(iter(found.values()))
+    rows = [Row(Path(name), number, values) for number, values in enumerate(part, start=1)]
+    return rows, [Path(file["filename"]) for file in part.cache_files]
+
+
+def load_flat(rows: Iterable[Row], paths: list[Path], template: str) -> Benchmark:
     """Return FIR-Bench's records `query|question, title, passage, label` as a benchmark; ids are content hashes.
 
     Labels 0 and 1 mean what they say. Where a 2 occurs, 2 is relevant and 1 unsure: the passage stays in the corpus,
@@ -103,7 +132,7 @@ def load_flat(path: Path, template: str) -> Benchmark:
     passages: dict[str, str] = {}
     queries: dict[str, str] = {}
     judgements: Judgements = {}
-    for row in files.read_rows(path):
+    for row in rows:
         query = row.text("query", "question")
         passage = passage_text({**row.values, "text": row.text("passage", "text")}, template)
         query_id, passage_id = content_id(query), content_id(passage)
@@ -111,10 +140,10 @@ def load_flat(path: Path, template: str) -> Benchmark:
         labels = judgements.setdefault(query_id, {})
         labels[passage_id] = max(grade(row, "label", "final_label"), labels.get(passage_id, 0))
     if not queries:
-        raise UserError(f"{path} holds no rows: each has to have 'query', 'passage' and 'label'")
+        raise UserError(f"{paths[0]} holds no rows: each has to have 'query', 'passage' and 'label'")
     if any(2 in labels.values() for labels in judgements.values()):
         judgements = {q: {p: int(v == 2) for p, v in labels.items() if v != 1} for q, labels in judgements.items()}
-    return Benchmark(passages, queries, judgements, [path])
+    return Benchmark(passages, queries, judgements, paths)
 
 
 def sample(full: Benchmark, max_queries: int, max_passages: int, seed: int) -> Benchmark:

@@ -27,7 +27,9 @@ WEIGHTS = [step / 10 for step in range(11)]
 class Options:
     """What is evaluated on what."""
 
-    data: str = args.option("BEIR folder (corpus.jsonl, queries.jsonl, qrels/) or file of FIR-Bench's labelled pairs")
+    data: str = args.option(
+        "BEIR folder (corpus.jsonl, queries.jsonl, qrels/), file of FIR-Bench's labelled pairs, or its Hub name"
+    )
     output_dir: str = args.option("folder of results.json and runs/")
     model_name_or_path: list[str] = args.option(
         "encoders, one or more", factory=lambda: ["valuesimplex-ai-lab/Fin-Retriever-base"]
