@@ -23,6 +23,19 @@ def test_a_missing_hub_model_says_how_to_go_on():
     )
 
 
+def test_a_hub_name_may_carry_a_revision(tmp_path):
+    """owner/name@revision; a local folder with such a name stays a folder."""
+    asked = []
+    encoder.load(lambda name, **options: asked.append((name, options)), "owner/name@v1.0", num_labels=2)
+    encoder.load(lambda name, **options: asked.append((name, options)), "owner/name")
+    (tmp_path / "a@b").mkdir()
+    (tmp_path / "a@b" / "config.json").write_text("{}", encoding="utf-8")
+    encoder.load(lambda name, **options: asked.append((name, options)), str(tmp_path / "a@b"))
+    assert asked == [
+        ("owner/name", {"num_labels": 2, "revision": "v1.0"}), ("owner/name", {}), (str(tmp_path / "a@b"), {}),
+    ]  # fmt: skip
+
+
 def test_a_folder_without_a_model_says_what_is_in_it(tmp_path):
     """A path is never looked up on the Hub."""
     (tmp_path / "notes.txt").write_text("x", encoding="utf-8")

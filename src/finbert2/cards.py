@@ -1,5 +1,6 @@
 """Model cards: what a folder holds and how it was made, for people and for the Hub."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,32 @@ def write(
         "| option | value |", "| --- | --- |",
         *(f"| {name} | {options[name]} |" for name in RECIPE if options.get(name) is not None), "",
         "| measure | value |", "| --- | --- |", *(f"| {name} | {value:.6g} |" for name, value in metrics.items()), "",
-        "| data | bytes | SHA-256 |", "| --- | --- | --- |",
-        *(f"| {Path(name).name} | {entry['bytes']} | {entry['sha256'][:16]}… |" for name, entry in data.items()), "",
+        *data_table(data), "",
     ]  # fmt: skip
     files.write_text(folder / "README.md", "\n".join(lines))
+
+
+def write_data(folder: Path, title: str) -> None:
+    """Write `README.md` into a folder of data: its files, and what its `results.json`, if any, says of their making."""
+    path = folder / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    counts = {name: value for name, value in results.items() if isinstance(value, int)}
+    counts |= {f"dropped: {reason}": count for reason, count in results.get("dropped", {}).items()}
+    held = [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file.suffix in (".jsonl", ".csv", ".gz", ".zst")
+    ]
+    lines = [
+        "---", "language: zh", "tags:", "- finance", "---", "", f"# {title}", "",
+        "Made with [FinBERT2](https://github.com/valuesimplex/FinBERT).", "",
+        "| measure | value |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in counts.items()), "",
+        *data_table(files.fingerprint(held)), "",
+    ]  # fmt: skip
+    files.write_text(folder / "README.md", "\n".join(lines))
+
+
+def data_table(data: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a table of files, by name alone: where they lay is nobody's business."""
+    rows = (f"| {Path(name).name} | {entry['bytes']} | {entry['sha256'][:16]}… |" for name, entry in data.items())
+    return ["| data | bytes | SHA-256 |", "| --- | --- | --- |", *rows]

@@ -28,6 +28,7 @@ VERBS: tuple[tuple[str, str, str], ...] = (
     ("topics", "predict", "new titles + saved model → topics"),
     ("topics", "compare", "folders of several runs → their quality side by side, seeds as a spread"),
     ("topics", "update", "saved model + a month of titles → both counted, without refitting, and what drifted"),
+    ("hub", "push", "finished folder → model or data set on the Hub, with its card"),
 )
 
 USAGE = "usage: finbert2 <stage> <verb> [flags]      flags of a verb: finbert2 <stage> <verb> -h"

@@ -25,7 +25,7 @@ class Encoder(Protocol):
 def load(loader: Callable[..., T], name: str, **options: Any) -> T:
     """Return `loader(name, **options)`, say `AutoModel.from_pretrained`, of a local folder or a Hub name.
 
-    Raises `UserError` saying which name was tried and how to go on.
+    A Hub name may carry a branch, tag or commit: owner/name@revision. Raises `UserError` saying which name was tried and how to go on.
     """
     folder = Path(name)
     looks_local = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
@@ -35,8 +35,9 @@ def load(loader: Callable[..., T], name: str, **options: Any) -> T:
             f"{name} is not a model folder (no config.json there; found: {inside or 'nothing'}): "
             "name a folder written by save_pretrained, or a Hub name such as valuesimplex-ai-lab/FinBERT2-base"
         )
+    wanted, _, revision = name.partition("@") if not folder.exists() else (name, "", "")
     try:
-        return loader(name, **options)
+        return loader(wanted, **options, **({"revision": revision} if revision else {}))
     except OSError as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(

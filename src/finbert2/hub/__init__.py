@@ -1,0 +1,1 @@
+"""Publishing finished folders on the Hub."""

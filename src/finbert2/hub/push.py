@@ -1,0 +1,88 @@
+"""`finbert2 hub push`: a finished folder → a model or a data set on the Hub, with its card."""
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from finbert2 import args, cards, runtime
+from finbert2.errors import UserError
+
+# What a run leaves beside its result: none of it is for others, and the records name local paths.
+LEFT_BEHIND = (
+    "checkpoint-*/*", "tokens/*", "runs/*", "work/*", "*.parts/*", "*.log", "args.json", "results.json",
+    "test_predictions.jsonl", "report.html", ".*",
+)  # fmt: skip
+NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass
+class PushArguments:
+    """What goes where."""
+
+    folder: str = args.option("finished folder: a model, or the output of `corpus prepare` and other data")
+    repo: str = args.option("name on the Hub, owner/name; made if it is not there")
+    kind: Literal["model", "dataset"] = args.option("what the folder is", default="model")
+    private: bool = args.option("only you and your organisation see it, if it is new", default=True)
+    revision: str = args.option("branch", default="main")
+    message: str = args.option("commit message", default="Upload by finbert2 hub push")
+    seed: int = args.option("seed of the process; nothing is drawn here", default=42)
+
+
+@args.command
+def main(argv: list[str] | None = None) -> None:
+    """Check the folder, see that it has a card, upload it; the token comes from HF_TOKEN or `hf auth login`."""
+    (options,) = args.parse("hub push", __doc__ or "", argv, PushArguments)
+    runtime.set_seed(options.seed)
+    folder = Path(options.folder)
+    if not NAME.fullmatch(options.repo):
+        raise UserError(f"--repo {options.repo!r} is no name on the Hub: owner/name is expected")
+    check(folder, options.kind)
+    if options.kind == "dataset" and not (folder / "README.md").exists():
+        cards.write_data(folder, options.repo.split("/")[1])
+    sys.stdout.write(f"{upload(folder, options)}\n")
+
+
+def check(folder: Path, kind: str) -> None:
+    """Raise `UserError` for a folder that is not a whole model, or holds no data."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if "results.json" not in names and any(name.startswith("checkpoint-") for name in names):
+        raise UserError(f"{folder} holds a run that has not ended: run its command again until results.json is there")
+    if kind == "model":
+        missing = [name for name in ("config.json", "model.safetensors", "README.md") if name not in names]
+        if missing:
+            raise UserError(
+                f"{folder} has no {' and no '.join(missing)}: push what a training of this suite wrote, "
+                "or a tokenizer together with the checkpoint that it was grown for"
+            )
+    elif not [path for path in folder.rglob("*") if path.suffix in (".jsonl", ".csv", ".parquet", ".gz", ".zst")]:
+        raise UserError(
+            f"{folder} holds no data (.jsonl, .csv, .parquet, .gz, .zst): name another folder or --kind model"
+        )
+
+
+def upload(folder: Path, options: PushArguments) -> Any:
+    """Make the repository and upload what is for others; return the address of the commit."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = HfApi()
+    try:
+        api.create_repo(options.repo, repo_type=options.kind, private=options.private, exist_ok=True)
+        if options.revision != "main":
+            api.create_branch(options.repo, repo_type=options.kind, branch=options.revision, exist_ok=True)
+        return api.upload_folder(
+            repo_id=options.repo, folder_path=folder, repo_type=options.kind, revision=options.revision,
+            commit_message=options.message, ignore_patterns=list(LEFT_BEHIND),
+        )  # fmt: skip
+    except (HfHubHTTPError, ConnectionError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{options.repo} could not be written ({first}): set HF_TOKEN to a token that may write there, and check "
+            "the network (HF_ENDPOINT names a mirror)"
+        ) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What is uploaded, what stays, and what is refused; the Hub is a stand-in that keeps what it is given."""
+
+import fnmatch
+import json
+from unittest import mock
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import HfHubHTTPError
+
+from finbert2.hub import push
+
+
+class Hub:
+    """Takes the calls of `HfApi`."""
+
+    calls: dict = {}
+    refuses = False
+
+    def create_repo(self, repo, **options):
+        """Make a repository."""
+        if Hub.refuses:
+            raise HfHubHTTPError("401 Unauthorized", response=mock.MagicMock())
+        Hub.calls["repo"] = (repo, options)
+
+    def create_branch(self, repo, **options):
+        """Make a branch."""
+        Hub.calls["branch"] = options["branch"]
+
+    def upload_folder(self, folder_path, ignore_patterns, **options):
+        """Note what goes up."""
+        names = [str(path.relative_to(folder_path)) for path in folder_path.rglob("*") if path.is_file()]
+        kept = [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in ignore_patterns)]
+        Hub.calls["upload"] = (sorted(kept), options)
+        return "https://hub/commit/1"
+
+
+@pytest.fixture(autouse=True)
+def hub(monkeypatch):
+    """Put the stand-in in place of the Hub."""
+    Hub.calls, Hub.refuses = {}, False
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A finished training's folder, with what it leaves beside its result."""
+    for name in (
+        "config.json", "model.safetensors", "README.md", "tokenizer.json", "labeler.json", "results.json", "args.json",
+        "mlm.log", "checkpoint-5/model.safetensors", "tokens/ids.npy", "onnx/model.onnx", "runs/1/events",
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}", encoding="utf-8")
+    return tmp_path
+
+
+def call(*argv):
+    """Run the command."""
+    push.main([str(word) for word in argv])
+
+
+def refused(capsys, *argv):
+    """Return the message of a command that has to end with exit code 2."""
+    with pytest.raises(SystemExit) as stopped:
+        call(*argv)
+    assert stopped.value.code == 2
+    return capsys.readouterr().err.strip()
+
+
+def test_a_model_goes_up_without_what_its_training_left(model, capsys):
+    call("--folder", model, "--repo", "me/FinBERT2-mine", "--revision", "v1")
+    assert capsys.readouterr().out == "https://hub/commit/1\n"
+    assert Hub.calls["repo"] == ("me/FinBERT2-mine", {"repo_type": "model", "private": True, "exist_ok": True})
+    assert Hub.calls["branch"] == "v1"
+    names, options = Hub.calls["upload"]
+    assert names == [
+        "README.md",
+        "config.json",
+        "labeler.json",
+        "model.safetensors",
+        "onnx/model.onnx",
+        "tokenizer.json",
+    ]
+    assert options == {
+        "repo_id": "me/FinBERT2-mine", "repo_type": "model", "revision": "v1",
+        "commit_message": "Upload by finbert2 hub push",
+    }  # fmt: skip
+
+
+def test_data_gets_a_card_that_names_no_path(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "0.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    record = {"documents_in": 9, "documents_out": 1, "dropped": {"too_short": 8}, "data": {"/home/me/x.jsonl": {}}}
+    (tmp_path / "results.json").write_text(json.dumps(record), encoding="utf-8")
+    call("--folder", tmp_path, "--repo", "me/corpus", "--kind", "dataset", "--private", "false")
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("---\nlanguage: zh\n") and "# corpus" in card and "/home/me" not in card
+    assert "| documents_in | 9 |" in card and "| dropped: too_short | 8 |" in card and "| 0.jsonl | 14 | " in card
+    assert Hub.calls["upload"][0] == ["README.md", "train/0.jsonl"] and Hub.calls["repo"][1]["private"] is False
+
+
+def test_what_is_refused(model, tmp_path, capsys):
+    assert refused(capsys, "--folder", model, "--repo", "mine") == (
+        "error: --repo 'mine' is no name on the Hub: owner/name is expected"
+    )
+    (model / "README.md").unlink()
+    assert refused(capsys, "--folder", model, "--repo", "me/x").startswith(
+        f"error: {model} has no README.md: push what"
+    )
+    (model / "results.json").unlink()
+    assert refused(capsys, "--folder", model, "--repo", "me/x") == (
+        f"error: {model} holds a run that has not ended: run its command again until results.json is there"
+    )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert refused(capsys, "--folder", empty, "--repo", "me/x", "--kind", "dataset").startswith(
+        f"error: {empty} holds no data"
+    )
+
+
+def test_a_hub_that_says_no_is_told_with_the_way_out(model, capsys):
+    Hub.refuses = True
+    message = refused(capsys, "--folder", model, "--repo", "me/x")
+    assert message.startswith("error: me/x could not be written (401 Unauthorized") and "HF_TOKEN" in message
