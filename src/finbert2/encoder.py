@@ -25,7 +25,8 @@ class Encoder(Protocol):
 def load(loader: Callable[..., T], name: str, **options: Any) -> T:
     """Return `loader(name, **options)`, say `AutoModel.from_pretrained`, of a local folder or a Hub name.
 
-    A Hub name may carry a branch, tag or commit: owner/name@revision. Raises `UserError` saying which name was tried and how to go on.
+    A Hub name may carry a branch, tag or commit: owner/name@revision. Raises `UserError` saying which name was tried
+    and how to go on.
     """
     folder = Path(name)
     looks_local = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
