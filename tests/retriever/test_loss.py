@@ -68,6 +68,17 @@ def test_loss_and_gradient_are_sentence_transformers(model):
     assert relative(found, gradient(model, peer)) < 1e-4
 
 
+def test_a_batch_that_fits_into_a_chunk_is_read_once(model):
+    """GradCache's second pass is for what does not fit; both ways give the same loss."""
+    inputs, extra = features(model)
+    tokens = sum(one["input_ids"].numel() for one in inputs)
+    cached = Contrastive(model, Objective(0.05), tokens - 1)(*features(model))
+    reads = []
+    model.register_forward_pre_hook(lambda *_: reads.append(1))
+    whole = Contrastive(model, Objective(0.05), tokens)(inputs, extra)
+    assert len(reads) == 1 and whole.item() == pytest.approx(cached.item(), abs=1e-5)
+
+
 def test_the_loss_is_flag_embeddings_formula(model):
     """AbsEmbedderModel: scores over all passages, group by group, / τ; the target of row i is passage i · group."""
     inputs, extra = features(model)

@@ -106,7 +106,8 @@ class Contrastive(CachedLossMixin, torch.nn.Module):
     """The objective over the columns query, positive, negatives; passages come from all processes, with gradient.
 
     With `mini_batch_tokens` other than 0 by GradCache (Gao et al. 2021): the same gradient for a second forward pass,
-    in the memory of that many tokens. `seen` collects what `watch` found since it was last emptied.
+    in the memory of that many tokens. A batch that has no more is read in one pass, but for several processes, which
+    have to go the same way. `seen` collects what `watch` found since it was last emptied.
     """
 
     mini_batch_size = 2**31  # never the limit: chunks are told by tokens
@@ -130,10 +131,14 @@ class Contrastive(CachedLossMixin, torch.nn.Module):
         features, labels = list(sentence_features), dict(labels or {})
         if self.guide:
             labels["guide"] = self.guide[0].cosines(features)
-        if self.uses_gradient_cache:
+        if self.uses_gradient_cache and (is_distributed() or self.exceeds_chunk(features)):
             return self.forward_cached(features, labels)  # type: ignore[arg-type]
         vectors = self.model(joined(features))["sentence_embedding"]  # one pass: DDP counts the gradients of one
         return self.objective_of(vectors.split([len(one["cu_seq_lens_q"]) - 1 for one in features]), labels)
+
+    def exceeds_chunk(self, features: Sequence[Features]) -> bool:
+        """Tell whether a batch has more tokens than may be read at a time."""
+        return sum(one["input_ids"].numel() for one in features) > (self.mini_batch_num_tokens or 0)
 
     def calculate_loss(  # type: ignore[override]
         self, reps: list[list[torch.Tensor]], labels: Labels, *, with_backward: bool = False
@@ -202,11 +207,16 @@ def gather(columns: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor,
     queries, n_queries = columns[0], len(columns[0])
     parts = list(columns[1:])
     n_negatives = len(parts[1]) // n_queries if len(parts) > 1 else 0
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if is_distributed():
         parts = [all_gather_with_grad(part) for part in parts]
     offset = get_rank() * n_queries
     own = own_columns(n_queries, len(parts[0]), n_negatives, offset, queries.device)
     return queries, torch.cat(parts), own
+
+
+def is_distributed() -> bool:
+    """Tell whether there are other processes to take passages from."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def drain(seen: list[dict[str, torch.Tensor]]) -> dict[str, float]:
