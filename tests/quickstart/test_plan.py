@@ -8,7 +8,7 @@ import pytest
 from finbert2 import args
 from finbert2.cli import VERBS
 from finbert2.errors import UserError
-from finbert2.quickstart import plan, run
+from finbert2.quickstart import plan, run, schedule
 from finbert2.quickstart.inventory import Inventory, data_folder, sample_data
 from finbert2.quickstart.plan import Step
 
@@ -137,26 +137,96 @@ def test_short_texts_get_twice_the_steps(tmp_path):
     assert step.flags[step.flags.index("--num_train_epochs") + 1] == "7"
 
 
-def test_steps_that_are_done_are_kept(tmp_path, monkeypatch, capsys):
-    made = []
+class Fake:
+    """A step that ends after some looks, and writes its results."""
 
-    def fake(step):
-        made.append(step.name)
-        write(step.output / step.results, "{}")
+    def __init__(self, step, looks=1, code=0):
+        self.step, self.looks, self.code, self.asked_to_end = step, looks, code, False
 
-    monkeypatch.setattr(run, "run", fake)
+    def poll(self):
+        """Return the exit code once the looks are used up."""
+        self.looks -= 1
+        if self.looks >= 0:
+            return None
+        if not self.code:
+            write(self.step.output / self.step.results, "{}")
+        return self.code
+
+    def terminate(self):
+        """Note it."""
+        self.asked_to_end = True
+
+    def wait(self):
+        """Has ended."""
+        return 0
+
+
+def scheduled(steps, output, looks=None, code=None):
+    """Run fakes; return what was started beside what, in order, and the fakes."""
+    told, fakes = [], {}
+
+    def start(step, place):
+        told.append((step.name, place))
+        fakes[step.name] = Fake(step, (looks or {}).get(step.name, 1), (code or {}).get(step.name, 0))
+        return fakes[step.name]
+
+    try:
+        schedule.run_all(steps, output, start, run.check)
+    except UserError as error:
+        told.append(str(error).split(";")[0])
+    return told, fakes
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch):
+    monkeypatch.setattr(schedule, "LOOK", 0.0)
+
+
+def test_steps_that_are_done_are_kept(tmp_path, capsys):
     steps = [Step(name, "x", (), tmp_path / name) for name in ("a", "b")]
-    assert set(run.run_all(steps, tmp_path)) == {"a", "b"} and made == ["a", "b"]
+    assert scheduled(steps, tmp_path)[0] == [("a", 0), ("b", 1)]
     (tmp_path / "b" / "results.json").unlink()
-    run.run_all(steps, tmp_path)
-    assert made == ["a", "b", "b"]
+    assert scheduled(steps, tmp_path)[0] == [("b", 0)]
     told = [line.split("] ")[1].split()[:2] for line in capsys.readouterr().out.splitlines()]
     assert told == [["a", "done"], ["b", "done"], ["a", "kept"], ["b", "done"]]
+
+
+def test_the_longest_chain_goes_first_and_nothing_runs_beside_a_step_that_wants_all_cores(tmp_path):
+    """`a` alone; then `c`, behind which two steps wait, beside `b`; each step after the one whose results it reads."""
+    steps = [
+        Step("a", "x", (), tmp_path / "a", alone=True), Step("b", "x", (), tmp_path / "b", after="a"),
+        Step("b2", "x", (), tmp_path / "b2", after="a"), Step("c", "x", (), tmp_path / "c", after="a"),
+        Step("d", "x", (), tmp_path / "d", after="c"), Step("e", "x", (), tmp_path / "e", after="d"),
+    ]  # fmt: skip
+    told, _ = scheduled(steps, tmp_path, looks={"a": 3, "b": 9})
+    assert told == [("a", None), ("c", 0), ("b", 1), ("d", 0), ("b2", 0), ("e", 0)]
+
+
+def test_a_step_that_fails_ends_the_other(tmp_path):
+    steps = [Step(name, "x", (), tmp_path / name) for name in ("a", "b")]
+    told, fakes = scheduled(steps, tmp_path, looks={"a": 99}, code={"b": 3})
+    assert told[-1] == "the step 'b' ended with exit code 3" and fakes["a"].asked_to_end
+    assert scheduled(steps, tmp_path)[0] == [("a", 0), ("b", 1)]
+
+
+@pytest.mark.parametrize("kind", ["folder", "samples"])
+def test_every_step_waits_for_what_it_reads(folder, tmp_path, kind):
+    """The flags of a step name no output of a step that need not have ended before it."""
+    found = data_folder(folder) if kind == "folder" else sample_data(run.ROOT)
+    steps = {step.name: step for step in plan.steps(found, tmp_path, run.ROOT, None)}
+    for step in steps.values():
+        before, name = set(), step.after
+        while name:
+            before.add(name)
+            name = steps[name].after
+        for other in steps.values():
+            if other.name not in before | {step.name} and not step.output.is_relative_to(other.output):
+                assert not {str(other.output), str(other.output / other.results)} & set(step.flags), step.name
 
 
 def test_a_step_that_fails_is_named_with_its_command(tmp_path):
     step = Step("corpus", "corpus prepair", ("--input", "a"), tmp_path / "corpus")
     with pytest.raises(UserError) as raised:
-        run.run(step)
+        run.check(step, run.start(step).wait())
     assert str(raised.value).startswith("the step 'corpus' ended with exit code 2; its message stands above. It was: ")
     assert str(raised.value).endswith("corpus prepair --input a. Mend the cause and run the same command again")

@@ -1,6 +1,6 @@
 """The steps of a run: which script, with which flags, and where its results go."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -64,6 +64,8 @@ class Step:
     flags: tuple[str, ...]
     output: Path
     results: str = "results.json"  # written last, so its being there says that the step is done
+    after: str = ""  # the step whose results it reads
+    alone: bool = False  # it keeps all cores busy: nothing runs beside it
 
 
 def scale_of(found: Inventory) -> Scale:
@@ -72,7 +74,10 @@ def scale_of(found: Inventory) -> Scale:
 
 
 def steps(found: Inventory, output: Path, root: Path, model: str | None) -> list[Step]:
-    """Return all steps in the order they run. `model` is a published checkpoint to start from, None for scratch."""
+    """Return all steps in the report's order; those that need nothing of one another may run side by side.
+
+    `model` is a published checkpoint to start from, None for scratch.
+    """
     size = scale_of(found)
     return [
         *pretraining(found, output, root, model, size),
@@ -80,6 +85,12 @@ def steps(found: Inventory, output: Path, root: Path, model: str | None) -> list
         *retrieval(found, output, model, size),
         *topics(found, output),
     ]
+
+
+def chain(steps: list[Step], after: str = "", alone: bool = False) -> list[Step]:
+    """Return the steps, each after the one before it, the first after `after`."""
+    names = [after, *(step.name for step in steps)]
+    return [replace(step, after=name, alone=alone) for name, step in zip(names, steps, strict=False)]
 
 
 def pretraining(found: Inventory, output: Path, root: Path, model: str | None, size: Scale) -> list[Step]:
@@ -98,7 +109,7 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
         "--per_device_train_batch_size", "4",
     )  # fmt: skip
     rates = ("5e-5", "3e-5") if model else ("1e-3", "1e-3")
-    return [
+    made = [
         Step("corpus", "FinBERT2/pretrain/prepare_corpus.sh", (
             "--input", *map(str, corpus), "--max_documents", str(size.corpus_documents),
             "--output_dir", str(output / "corpus"),
@@ -123,6 +134,7 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
             "--output_dir", str(output / "retromae"),
         ), output / "retromae"),
     ]  # fmt: skip
+    return chain(made, alone=True)
 
 
 def labelers(found: Inventory, output: Path, model: str | None, size: Scale) -> list[Step]:
@@ -137,13 +149,17 @@ def labelers(found: Inventory, output: Path, model: str | None, size: Scale) -> 
     for stage, tasks, suffix in (("labeler", found.classification, "csv"), ("ner", found.ner, "txt")):
         for name, folder in list(tasks.items())[:1]:
             trained, test = output / stage / name, str(folder / f"test.{suffix}")
-            made.append(Step(f"{stage}/{name}/evaluate", "labeler evaluate", (
-                "--model_name_or_path", str(trained), "--test_data", test, "--output_dir", str(trained / "evaluate"),
-            ), trained / "evaluate"))  # fmt: skip
-            made.append(Step(f"{stage}/{name}/predict", "Fin-labeler/predict.sh", (
-                "--model_name_or_path", str(trained), "--input", str(trained / "evaluate" / "predictions.jsonl"),
-                "--output", str(trained / "predictions.jsonl"),
-            ), trained, "predictions.jsonl"))  # fmt: skip
+            use = [
+                Step(f"{stage}/{name}/evaluate", "labeler evaluate", (
+                    "--model_name_or_path", str(trained), "--test_data", test,
+                    "--output_dir", str(trained / "evaluate"),
+                ), trained / "evaluate"),
+                Step(f"{stage}/{name}/predict", "Fin-labeler/predict.sh", (
+                    "--model_name_or_path", str(trained), "--input", str(trained / "evaluate" / "predictions.jsonl"),
+                    "--output", str(trained / "predictions.jsonl"),
+                ), trained, "predictions.jsonl"),
+            ]  # fmt: skip
+            made += chain(use, after=f"{stage}/{name}")
     return made
 
 
@@ -167,7 +183,7 @@ def label_step(name: str, folder: Path, script: str, suffix: str, output: Path, 
         "--max_seq_length", "96", "--num_train_epochs", str(epochs), "--per_device_train_batch_size", str(BATCH),
         "--learning_rate", "5e-5" if model else rate, "--save_total_limit", "1",
         "--output_dir", str(output / Path(name)),
-    ), output / Path(name))  # fmt: skip
+    ), output / Path(name), after="retromae")  # fmt: skip
 
 
 def count_rows(path: Path, suffix: str) -> int:
@@ -200,21 +216,23 @@ def retrieval(found: Inventory, output: Path, model: str | None, size: Scale) ->
             "--num_train_epochs", str(size.retrieval_epochs), "--per_device_train_batch_size", "32",
             "--output_dir", trained,
         ), Path(trained)))  # fmt: skip
+    made = chain(made, after="retromae")
+    last = made[-1].name if made else "retromae"
     for name, one in found.retrieval.items():
         if one.folder:
             made.append(Step(f"retriever/evaluate/{name}", "Fin-retriever/evaluate.sh", (
                 "--model_name_or_path", *dict.fromkeys([trained, start]), "--data", str(one.folder),
                 "--max_queries", str(size.test_rows), "--max_passages", str(size.passages),
                 "--output_dir", str(folder / "evaluate" / name),
-            ), folder / "evaluate" / name))  # fmt: skip
+            ), folder / "evaluate" / name, after=last))  # fmt: skip
     index = ("--uri", str(folder / "passages.db"))
-    made += [
+    search = [
         Step("retriever/index", "Fin-retriever/index.sh", ("--model_name_or_path", trained, *index), folder,
              "passages.db.results.json"),
         Step("retriever/search", "Fin-retriever/search.sh", (*index, "--query", QUERY, "--top_k", "7"), folder,
              "search.log"),
     ]  # fmt: skip
-    return made
+    return made + chain(search, after=last)
 
 
 def training_rows(output: Path, name: str) -> Path:
@@ -234,4 +252,6 @@ def topics(found: Inventory, output: Path) -> list[Step]:
         "--model_name_or_path", str(output / "retriever" / "model" if trained else output / "retromae"),
         "--titles", str(sampled_titles(output)), "--output_dir", str(output / "topics"),
     )  # fmt: skip
-    return [Step("topics", "Fin-Topicmodel/run_topics.sh", flags, output / "topics")] if found.titles else []
+    last = "retriever/train" if trained else "retromae"
+    step = Step("topics", "Fin-Topicmodel/run_topics.sh", flags, output / "topics", after=last)
+    return [step] if found.titles else []

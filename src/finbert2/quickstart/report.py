@@ -132,6 +132,7 @@ def table(results: Results) -> str:
         lines = headline(name, stage) or [("done", "")]  # rows to train on alone have nothing to be measured by
         rows += [(name, result, beside, "") for result, beside in lines]
         rows[-1] = (*rows[-1][:3], f"{stage['seconds']:.0f}")
+    rows.append(("whole", "", "after pretraining, two steps at a time", f"{results['seconds']:.0f}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
 

@@ -5,13 +5,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from finbert2 import args, files, runtime
 from finbert2.errors import UserError
-from finbert2.quickstart import inventory, plan, report
+from finbert2.quickstart import inventory, plan, report, schedule
 from finbert2.quickstart.inventory import Inventory
 from finbert2.quickstart.plan import Step
 
@@ -49,8 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     prepare_samples(found, output)
     if not options.model:
         os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is needed from the Hub, so nothing shall be asked of it
-    seconds = run_all(plan.steps(found, output, ROOT, options.model or None), output)
-    results = report.collect(output, found, seconds) | runtime.circumstances(SEED, sum(seconds.values()))
+    seconds, whole = schedule.run_all(plan.steps(found, output, ROOT, options.model or None), output, start, check)
+    results = report.collect(output, found, seconds) | runtime.circumstances(SEED, whole)
     files.write_json(output / "results.json", results)
     files.write_text(output / "report.html", report.page(output, found, results, folder))
     sys.stdout.write(report.table(results) + f"\nreport: {output / 'report.html'}\n")
@@ -81,40 +80,38 @@ def prepare_samples(found: Inventory, output: Path) -> None:
         inventory.write_title_sample(found.titles, size.titles, SEED, plan.sampled_titles(output))
 
 
-def run_all(steps: list[Step], output: Path) -> dict[str, float]:
-    """Run the steps that are not done yet, a line for each; return the seconds of every step.
+def script_of(step: Step) -> list[str]:
+    """Return the words that start a step."""
+    if step.script.endswith(".sh"):
+        return ["sh", str(ROOT / step.script)]
+    return [sys.executable, "-m", "finbert2", *step.script.split()]
 
-    Raises `UserError` naming the step, its message and its log if one fails.
+
+def log_of(step: Step) -> Path:
+    """Return the file that takes what a step prints."""
+    return step.output / f"{step.name.rsplit('/', 1)[-1]}.log"
+
+
+def start(step: Step, place: int | None = None) -> "subprocess.Popen[bytes]":
+    """Start a step: its progress goes to the terminal, what it prints into a log beside its results.
+
+    Beside another step (`place` 0 or 1) it gets its share of the cores, and a line of the terminal of its own.
     """
-    path = output / "seconds.json"
-    seconds: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for number, step in enumerate(steps, start=1):
-        done = step.name in seconds and (step.output / step.results).exists()
-        if not done:
-            started = time.perf_counter()
-            run(step)
-            seconds[step.name] = round(time.perf_counter() - started, 1)
-            files.write_json(path, seconds)
-        note = "kept" if done else "done"
-        sys.stdout.write(f"[{number:>2}/{len(steps)}] {step.name:<36} {note} {seconds[step.name]:>7.1f} s\n")
-        sys.stdout.flush()
-    return seconds
-
-
-def run(step: Step) -> None:
-    """Run one step: its progress goes to the terminal, what it prints into a log beside its results."""
     step.output.mkdir(parents=True, exist_ok=True)
-    log = step.output / f"{step.name.rsplit('/', 1)[-1]}.log"
-    script = ["sh", str(ROOT / step.script)] if step.script.endswith(".sh") else [
-        sys.executable, "-m", "finbert2", *step.script.split(),
-    ]  # fmt: skip
     env = os.environ | {"FINBERT2_PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "src")}
-    with log.open("w", encoding="utf-8") as file:
-        code = subprocess.run([*script, *step.flags], stdout=file, env=env, check=False).returncode
+    if place is not None:
+        share = str(max(1, runtime.machine()["cores"] // schedule.PLACES))
+        env |= {"TQDM_POSITION": str(place), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share)}
+    with log_of(step).open("w", encoding="utf-8") as file:
+        return subprocess.Popen([*script_of(step), *step.flags], stdout=file, env=env)
+
+
+def check(step: Step, code: int) -> None:
+    """Raise `UserError`, naming the step, its command and its log, if it did not end well."""
     if code:
         raise UserError(
             f"the step '{step.name}' ended with exit code {code}; its message stands above. It was: "
-            f"{' '.join(script)} {' '.join(step.flags)}. Mend the cause and run the same command again"
+            f"{' '.join(script_of(step))} {' '.join(step.flags)}. Mend the cause and run the same command again"
         )
-    if not (step.output / step.results).exists():
-        raise UserError(f"the step '{step.name}' wrote no {step.output / step.results}: see {log}")
+    if not schedule.is_done(step):
+        raise UserError(f"the step '{step.name}' wrote no {step.output / step.results}: see {log_of(step)}")
