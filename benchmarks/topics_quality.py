@@ -137,7 +137,7 @@ def bertopic(m: Material, documents: list[str], tokenizer: Callable, layout: Any
     words = own_words(model)
     reduced = {}
     if found.max() + 1 > m.number:
-        model.reduce_topics(documents, nr_topics=m.number + (found.min() < 0))
+        model.reduce_topics(documents, nr_topics=int(m.number + (found.min() < 0)))
         reduced = {f"@{m.number}": np.array(model.topics_), f"@{m.number}.words": own_words(model)}
     return {"": found, ".words": words, ".seconds": seconds, **reduced}
 
