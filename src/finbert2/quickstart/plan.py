@@ -48,9 +48,9 @@ SMALL = Scale(
     retrieval_rows=1_000, retrieval_epochs=6, passages=5_000, titles=5_000,
 )  # fmt: skip
 LARGE = Scale(
-    corpus_documents=30_000, words=4_000, pieces=16_000, mlm_steps=450, retromae_steps=200, train_rows=1_600,
-    test_rows=1_500, label_steps=260, label_rate="2e-4", tag_steps=240,
-    retrieval_rows=1_000, retrieval_epochs=3, passages=6_000, titles=20_000,
+    corpus_documents=30_000, words=4_000, pieces=16_000, mlm_steps=450, retromae_steps=200, train_rows=1_400,
+    test_rows=1_000, label_steps=260, label_rate="2e-4", tag_steps=240,
+    retrieval_rows=1_000, retrieval_epochs=3, passages=4_000, titles=20_000,
 )  # fmt: skip
 LARGE_CORPUS = 3_000_000  # characters from which on the large scale is used
 
