@@ -141,7 +141,7 @@ class Fake:
     """A step that ends after some looks, and writes its results."""
 
     def __init__(self, step, looks=1, code=0):
-        self.step, self.looks, self.code, self.asked_to_end = step, looks, code, False
+        self.step, self.looks, self.code, self.waited_for = step, looks, code, False
 
     def poll(self):
         """Return the exit code once the looks are used up."""
@@ -152,12 +152,9 @@ class Fake:
             write(self.step.output / self.step.results, "{}")
         return self.code
 
-    def terminate(self):
-        """Note it."""
-        self.asked_to_end = True
-
     def wait(self):
-        """Has ended."""
+        """Note it."""
+        self.waited_for = True
         return 0
 
 
@@ -202,10 +199,10 @@ def test_the_longest_chain_goes_first_and_nothing_runs_beside_a_step_that_wants_
     assert told == [("a", None), ("c", 0), ("b", 1), ("d", 0), ("b2", 0), ("e", 0)]
 
 
-def test_a_step_that_fails_ends_the_other(tmp_path):
+def test_after_a_step_that_fails_the_other_is_waited_for(tmp_path):
     steps = [Step(name, "x", (), tmp_path / name) for name in ("a", "b")]
     told, fakes = scheduled(steps, tmp_path, looks={"a": 99}, code={"b": 3})
-    assert told[-1] == "the step 'b' ended with exit code 3" and fakes["a"].asked_to_end
+    assert told[-1] == "the step 'b' ended with exit code 3" and fakes["a"].waited_for
     assert scheduled(steps, tmp_path)[0] == [("a", 0), ("b", 1)]
 
 

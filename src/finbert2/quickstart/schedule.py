@@ -20,9 +20,6 @@ class Process(Protocol):
     def poll(self) -> int | None:
         """Return the exit code, None while it runs."""
 
-    def terminate(self) -> None:
-        """Ask it to end."""
-
     def wait(self) -> int:
         """Wait until it has ended."""
 
@@ -36,7 +33,8 @@ def run_all(
     """Run the steps that are not done yet, a line for each; return the seconds of every step and of the whole.
 
     `start` takes a step and its place beside another (0 or 1; None: it is alone), `check` raises what an exit code
-    means. An error, or Ctrl-C, ends the other step too. An interrupted run adds to the seconds of the whole.
+    means. After an error the other step is waited for; Ctrl-C reaches both. An interrupted run adds to the seconds of
+    the whole.
     """
     path = output / "seconds.json"
     record: dict[str, Any] = (
@@ -70,8 +68,7 @@ def run_all(
             time.sleep(LOOK)
     finally:
         for _, process, _ in running.values():
-            process.terminate()
-            process.wait()
+            process.wait()  # a script's own child would outlive a signal to the script, and meet the next run
     return seconds, record["whole"]
 
 
