@@ -20,7 +20,7 @@ def mteb_task(data: str | Path, name: str, splits: Sequence[str] = ("test",), te
         from mteb.abstasks.task_metadata import TaskMetadata
     except ImportError:
         raise UserError("an MTEB task needs a package that is not installed: pip install 'finbert2[mteb]'") from None
-    loaded = {split: split_data(benchmark.load(data, split, template)) for split in splits}
+    loaded: dict[str, Any] = {split: split_data(benchmark.load(data, split, template)) for split in splits}
 
     class Task(AbsTaskRetrieval):
         """The set, already in memory."""
