@@ -1,17 +1,21 @@
-"""The table of Fin-labeler: python benchmarks/labeler_tasks.py DATA ENCODER [--seeds 5] [--tasks a b] [--train_rows N].
+"""The table of Fin-labeler: python benchmarks/labeler_tasks.py DATA NAME=ENCODER… [--seeds 5] [--tasks a b].
 
-Every task of DATA/classification and DATA/ner, trained by `finbert2 labeler train` from ENCODER and from random weights
-of its shape, with several seeds; beside them TF-IDF + logistic regression and the largest class, on the same training
-rows. A finished run is not made again: the command can be stopped and goes on. Writes
-benchmarks/results/labeler_tasks.json, and prints the table that docs/labeler.md holds.
+Every task of DATA/classification and DATA/ner, trained by `finbert2 labeler train` from each encoder and from random
+weights of the first one's shape, with several seeds; beside them TF-IDF + logistic regression and the largest class, on
+the same training rows. The first encoder is compared with every other start: over seeds by Student's paired t-test (the
+same seed draws the same order of rows), and its best seed with TF-IDF over test rows. A finished run is not made again:
+the command can be stopped and goes on. Writes benchmarks/results/labeler_tasks.json, and prints the table that
+docs/labeler.md holds.
 """
 
 import argparse
 import json
 import math
+import statistics
 from pathlib import Path
 
 import torch
+from scipy import stats
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from finbert2 import files, runtime
@@ -44,23 +48,38 @@ def run(task: Path, ner: bool, encoder: str, output: Path, options: argparse.Nam
     return json.loads((output / "results.json").read_text(encoding="utf-8"))
 
 
-def row(pretrained: dict, scratch: dict, ner: bool) -> dict:
-    """Return what the table holds of a task."""
+def row(starts: dict[str, dict], ner: bool) -> dict:
+    """Return what the table holds of a task, from the results of each start."""
     score = "f1" if ner else "macro_f1"
-
-    def spread(results: dict) -> dict:
-        one = {"mean": results["test"][score], "sd": None, "values": [results["test"][score]]}
-        return results["seeds"][score] if "seeds" in results else one
-
+    first, *others = starts
+    leading = starts[first]
+    values = {name: seeds(results, score) for name, results in starts.items()}
     found = {
-        "score": score, "n_train": pretrained["n_train"], "n_test": pretrained["n_test"],
-        "pretrained": spread(pretrained), "scratch": spread(scratch), "seconds": pretrained["seconds"],
+        "score": score, "n_train": leading["n_train"], "n_test": leading["n_test"], "seconds": leading["seconds"],
+        "starts": {name: spread(one) for name, one in values.items()},
+        "minus": {name: paired(values[first], values[name]) for name in others},
     }  # fmt: skip
     if not ner:
-        found |= {"classes": len(pretrained["labels"]), "ece": pretrained["calibration"]["ece_after"]}
-        found |= {name: pretrained[name]["macro_f1"] for name in ("tfidf", "majority")}
-        found["best_seed_minus_tfidf"] = pretrained["comparisons"]["tfidf"]
+        found |= {"classes": len(leading["labels"]), "ece": leading["calibration"]["ece_after"]}
+        found |= {name: leading[name]["macro_f1"] for name in ("tfidf", "majority")}
+        found["best_seed_minus_tfidf"] = leading["comparisons"]["tfidf"]
     return found
+
+
+def seeds(results: dict, score: str) -> list[float]:
+    """Return the score of each seed."""
+    return results["seeds"][score]["values"] if "seeds" in results else [results["test"][score]]
+
+
+def spread(values: list[float]) -> dict:
+    """Return mean and standard deviation of the seeds' scores."""
+    return {"mean": statistics.mean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
+
+
+def paired(one: list[float], other: list[float]) -> dict:
+    """Return the mean difference of paired seeds and its p."""
+    p = float(stats.ttest_rel(one, other).pvalue) if len(one) > 1 else None
+    return {"difference": statistics.mean(one) - statistics.mean(other), "p": p}
 
 
 def table(tasks: dict[str, dict]) -> str:
@@ -69,14 +88,13 @@ def table(tasks: dict[str, dict]) -> str:
     def cell(value: dict) -> str:
         return f"{value['mean']:.3f}" + (f" ± {value['sd']:.3f}" if value["sd"] is not None else "")
 
-    lines = [
-        "| task | rows | pretrained | from scratch | TF-IDF + LR | majority |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    starts = list(next(iter(tasks.values()))["starts"])
+    head = ["task", "rows", *starts, "TF-IDF + LR", "majority"]
+    lines = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
     for name, one in tasks.items():
         plain = [f"{one[other]:.3f}" if other in one else "–" for other in ("tfidf", "majority")]
-        cells = [name, f"{one['n_train']:,} / {one['n_test']:,}", cell(one["pretrained"]), cell(one["scratch"]), *plain]
-        lines.append(f"| {' | '.join(cells)} |")
+        rows = f"{one['n_train']:,} / {one['n_test']:,}"
+        lines.append(f"| {' | '.join([name, rows, *(cell(one['starts'][start]) for start in starts), *plain])} |")
     return "\n".join(lines)
 
 
@@ -84,7 +102,7 @@ def main() -> None:
     """Train every task and write the table down, task by task."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("encoder")
+    parser.add_argument("encoders", nargs="+", metavar="NAME=ENCODER")
     parser.add_argument("--work_dir", type=Path, default=Path("outputs/labeler_tasks"))
     parser.add_argument("--tasks", nargs="*", help="names of tasks (default: all)")
     parser.add_argument("--seeds", type=int, default=5)
@@ -94,25 +112,33 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--learning_rate", type=float, default=3e-4)
     options = parser.parse_args()
-    scratch = random_weights(options.encoder, options.work_dir / "random")
+    encoders = dict(one.split("=", 1) for one in options.encoders)
+    starts = encoders | {"from scratch": random_weights(next(iter(encoders.values())), options.work_dir / "random")}
     kinds = {"classification": False, "ner": True}
     folders = [(folder, ner) for kind, ner in kinds.items() for folder in sorted((options.data / kind).iterdir())]
-    made_with = json.loads((Path(options.encoder) / "results.json").read_text(encoding="utf-8"))
+    settings = ("seeds", "train_rows", "test_rows", "steps", "batch", "learning_rate")
     results = {
-        "settings": {n: v for n, v in vars(options).items() if n not in ("data", "encoder", "work_dir", "tasks")},
-        "encoder": {n: made_with.get(n) for n in ("steps", "tokens_seen", "seconds", "valid_loss_per_char")},
+        "settings": {name: getattr(options, name) for name in settings},
+        "encoders": {name: made_with(encoder) for name, encoder in encoders.items()},
         "tasks": {}, "machine": runtime.machine(), "versions": runtime.versions(),
     }  # fmt: skip
     for folder, ner in folders:
         if options.tasks and folder.name not in options.tasks:
             continue
-        one, other = (
-            run(folder, ner, start, options.work_dir / name / folder.name, options)
-            for name, start in (("pretrained", options.encoder), ("scratch", scratch))
-        )
-        results["tasks"][folder.name] = row(one, other, ner)
+        found = {
+            name: run(folder, ner, start, options.work_dir / name.replace(" ", "_") / folder.name, options)
+            for name, start in starts.items()
+        }
+        results["tasks"][folder.name] = row(found, ner)
         files.write_json(Path(__file__).parent / "results" / "labeler_tasks.json", results)
         print(table(results["tasks"]), flush=True)
+
+
+def made_with(encoder: str) -> dict:
+    """Return how an encoder of this suite was made; nothing is known of others."""
+    path = Path(encoder) / "results.json"
+    made = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {name: made.get(name) for name in ("steps", "tokens_seen", "seconds", "valid_loss_per_char")}
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """nDCG@10 of training recipes on test sets, over seeds.
 
-python benchmarks/retriever_quality.py --data FOLDER --model ENCODER [--retromae ENCODER] [--seeds 0 1 2]
+python benchmarks/retriever_quality.py --data FOLDER --model ENCODER [--retromae ENCODER] [--held_out SET]
 
-FOLDER holds BEIR folders with train_flagembedding.jsonl, one model is trained on all of them; ENCODER is the encoder to
-start from, --retromae another start. Arms, each with every seed: untuned; original (8 queries a step, the given
-negatives); large_batch (--queries a step by GradCache); mined (negatives by the untuned encoder and BM25, then as
-large_batch); retromae (mined, from the other start). Each is evaluated by `retriever evaluate`: dense, BM25, hybrid
-with its weight chosen on dev. What a work folder already holds is not made again. Writes
-benchmarks/results/retriever_quality.json: mean and standard deviation over seeds, each seed's results with intervals.
+FOLDER holds BEIR folders with train_flagembedding.jsonl, one model is trained on all of them, or on all but --held_out;
+ENCODER is the encoder to start from, --retromae another start. Arms, each with every seed: untuned; original (8 queries
+a step, the given negatives); large_batch (--queries a step by GradCache); mined (negatives by the untuned encoder and
+BM25, then as large_batch); retromae (mined, from the other start). Each is evaluated by `retriever evaluate`: dense,
+BM25, hybrid with its weight chosen on dev. What a work folder already holds is not made again. Writes
+benchmarks/results/retriever_quality[_without_SET].json: mean and standard deviation over seeds, each seed's results
+with intervals.
 """
 
 import argparse
@@ -20,7 +21,8 @@ from typing import Any
 
 from finbert2 import files, runtime
 
-RESULTS = Path(__file__).parent / "results" / "retriever_quality.json"
+RESULTS = Path(__file__).parent / "results"
+ARMS = ("untuned", "original", "large_batch", "mined", "retromae")
 
 
 def command(*words: object) -> None:
@@ -46,7 +48,7 @@ def trained(arm: str, seed: int, sets: list[Path], options: argparse.Namespace) 
     """Return the model of an arm and seed."""
     if arm == "untuned":
         return options.model
-    folder = options.work / "models" / f"{arm}-{seed}"
+    folder = options.work / "models" / "-".join([arm, str(seed), *(one.name for one in sets)])
     plain = [one / "train_flagembedding.jsonl" for one in sets]
     rows = plain if arm in ("original", "large_batch") else mined(sets, options)
     batch = (8, 0) if arm == "original" else (options.queries, options.tokens)
@@ -60,9 +62,9 @@ def trained(arm: str, seed: int, sets: list[Path], options: argparse.Namespace) 
     return str(folder)
 
 
-def evaluated(arm: str, seed: int, model: str, one: Path, options: argparse.Namespace) -> dict[str, Any]:
+def evaluated(seed: int, model: str, one: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return an evaluation's nDCG@10 of the dense, BM25 and hybrid run, with intervals."""
-    folder = options.work / "evaluate" / one.name / f"{arm}-{seed}"
+    folder = options.work / "evaluate" / one.name / Path(model).name
     path = folder / "results.json"
     if not path.exists():
         command("evaluate", "--model_name_or_path", model, "--data", one, "--output_dir", folder, "--seed", seed)
@@ -82,6 +84,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--retromae")
+    parser.add_argument("--held_out", help="a set of FOLDER that is only evaluated")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--work", type=Path, default=Path("outputs/retriever_quality"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--queries", type=int, default=256)
@@ -91,21 +95,26 @@ def main() -> None:
     parser.add_argument("--learning_rate", type=float, default=2e-5)
     options = parser.parse_args()
     sets = sorted(path.parent for path in options.data.glob("*/train_flagembedding.jsonl"))
-    arms = ["untuned", "original", "large_batch", "mined", *(["retromae"] if options.retromae else [])]
+    training = [one for one in sets if one.name != options.held_out]
+    without = f"_without_{options.held_out}" if options.held_out else ""
+    arms = [arm for arm in options.arms if arm != "retromae" or options.retromae]
     table: dict[str, Any] = {one.name: {} for one in sets}
     for arm in arms:
         seeds = options.seeds[:1] if arm == "untuned" else options.seeds
-        models = {seed: trained(arm, seed, sets, options) for seed in seeds}
+        models = {seed: trained(arm, seed, training, options) for seed in seeds}
         for one in sets:
-            found = [evaluated(arm, seed, model, one, options) for seed, model in models.items()]
+            found = [evaluated(seed, model, one, options) for seed, model in models.items()]
             summary = {
                 kind: (statistics.mean(f[kind] for f in found), statistics.pstdev(f[kind] for f in found))
                 for kind in ("dense", "bm25", "hybrid")
             }
             table[one.name][arm] = {"mean_sd": summary, "seeds": found}
             print(one.name, arm, summary)
-    recipe = {name: str(value) for name, value in vars(options).items()}
-    files.write_json(RESULTS, {"recipe": recipe, "sets": table, "machine": runtime.machine()})
+    paths = ("data", "model", "retromae", "work")
+    recipe = {name: value for name, value in vars(options).items() if name not in paths}
+    files.write_json(RESULTS / f"retriever_quality{without}.json", {
+        "recipe": recipe, "sets": table, "machine": runtime.machine(), "versions": runtime.versions(),
+    })  # fmt: skip
 
 
 if __name__ == "__main__":

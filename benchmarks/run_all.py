@@ -1,0 +1,106 @@
+"""Every benchmark in its order: python benchmarks/run_all.py DATA [--only NAME…] [--work FOLDER] [--list].
+
+DATA is a folder laid out as quickstart.sh takes it. Steps stand one after the other, since they are timed; a step that
+fails is said and the next one runs. --peers names a Python that has datatrove with spacy and jieba and text-dedup,
+--original a clone of valuesimplex/FinBERT; without them the arms that need them are left out. Hours on two cores. The
+pages made from the results: python benchmarks/pages.py.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SEEDS = ("0", "1", "2")
+
+
+def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[str]]:
+    """Return the arguments of each step; some need what an earlier one left in `work`."""
+    corpus, valid = str(data / "corpus" / "corpus.jsonl.gz"), str(data / "corpus" / "valid.jsonl.gz")
+    titles, retrieval = str(data / "topic" / "titles.csv"), str(data / "retrieval")
+    words, encoders, topics = work / "words", work / "encoders", str(work / "topics")
+    base, ours = str(words / "base"), str(words / "ours")
+    financial, retriever = str(encoders / "financial"), work / "retriever"
+    sets = sorted(path.parent.name for path in (data / "retrieval").glob("*/train_flagembedding.jsonl"))
+    with_peers = ["--peers", peers] if peers else []
+    texts = [f"newswire={valid}", f"report_titles={titles}:title"]
+    texts += [f"{path.parent.name}={path}" for path in sorted((data / "retrieval").glob("*/corpus.jsonl"))]
+    texts += [f"{path.parent.name}={path}" for path in sorted((data / "classification").glob("*/test.csv"))]
+    tokenizers = ["--tokenizer", base, "--domain", ours]
+    found = {
+        "corpus_throughput": ["corpus_throughput.py", "--corpus", corpus, *with_peers],
+        "corpus_near_duplicates": ["corpus_near_duplicates.py", "--corpus", corpus, "--titles", titles, *with_peers],
+        "corpus_memory": ["corpus_memory.py", "--corpus", corpus],
+        "domain_words": ["domain_words.py", "--corpus", corpus, "--work", str(words), "--texts", *texts],
+        "domain_words_pretraining": [
+            "domain_words_pretraining.py", "--tokenizers", *(f"{n}={words / n}" for n in ("base", "plain", "ours")),
+            "--train_data", corpus, "--valid_data", valid, "--task",
+            str(data / "classification" / "headline_category"), "--work", str(work / "words_pretraining"),
+        ],
+        "collator": ["collator.py", "--tokenizer", base, "--corpus", corpus],
+        "pretrain_step": ["pretrain_step.py", "--corpus", corpus, *tokenizers],
+        "pretrain_step_base": ["pretrain_step.py", "--corpus", corpus, *tokenizers, "--model", "base"],
+        "pretrain_quality": ["pretrain_quality.py", "--corpus", corpus, "--valid", valid, *tokenizers],
+        "domain_pretraining": ["domain_pretraining.py", str(data), str(encoders), "--tokenizer", base],
+        "labeler_tasks": [
+            "labeler_tasks.py", str(data), *(f"{n}={encoders / n}" for n in ("financial", "same_amount", "general")),
+            "--work_dir", str(work / "labeler_tasks"),
+        ],
+        "labeler_long_texts": [
+            "labeler_long_texts.py", str(data / "classification" / "sc2_sentiment"), financial,
+            "--work_dir", str(work / "labeler_long_texts"),
+        ],
+        "labeler_inference": ["labeler_inference.py", str(data)],
+        "labeler_stream": ["labeler_stream.py"],
+        "retromae_probe": [
+            "retromae_probe.py", "--corpus", corpus, "--tokenizer", base, "--retrieval",
+            f"{retrieval}/event_qa", f"{retrieval}/news_headline",
+        ],
+        "retriever_mine": ["retriever_mine.py", f"{retrieval}/event_qa"],
+        "retriever_train": ["retriever_train.py", "--data", retrieval],
+        "retriever_quality": [
+            "retriever_quality.py", "--data", retrieval, "--model", financial, "--work", str(retriever),
+            "--learning_rate", "3e-4", "--seeds", *SEEDS,
+        ],
+        "retriever_encode": [
+            "retriever_encode.py", "--model", str(retriever / "models" / "-".join(["mined", "0", *sets])),
+            "--data", f"{retrieval}/event_qa", "--evaluate",
+        ],
+        "vector_store": ["vector_store.py"],
+        "topics_vectors": ["topics_vectors.py", str(data), topics],
+        "topics_quality": ["topics_quality.py", titles, topics],
+    }  # fmt: skip
+    for held_out in sets:
+        extra = ["--held_out", held_out, "--arms", "untuned", "mined"]
+        found[f"retriever_quality_without_{held_out}"] = [*found["retriever_quality"], *extra]
+    if original:
+        found["topics_cost"] = ["topics_cost.py", titles, topics, original]
+    return found
+
+
+def main() -> int:
+    """Run the steps asked for and return how many failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--only", nargs="+")
+    parser.add_argument("--work", type=Path, default=Path("outputs/benchmarks"))
+    parser.add_argument("--peers", default="")
+    parser.add_argument("--original", default="")
+    parser.add_argument("--list", action="store_true", help="only print the commands")
+    options = parser.parse_args()
+    failed = 0
+    for name, arguments in steps(options.data, options.work, options.peers, options.original).items():
+        if options.only and name not in options.only:
+            continue
+        print(name, "python", "benchmarks/" + " ".join(arguments), flush=True)
+        if not options.list:
+            options.work.mkdir(parents=True, exist_ok=True)
+            code = subprocess.run([sys.executable, str(HERE / arguments[0]), *arguments[1:]], check=False).returncode
+            failed += code != 0
+            print(f"{name}: {'done' if code == 0 else f'failed, exit code {code}'}", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
