@@ -1,6 +1,8 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
 PYTHON ?= .venv/bin/python
+STUDY = domain_words domain_words_pretraining domain_pretraining labeler_tasks retriever_quality topics_vectors topics_quality \
+	retriever_quality_without_event_qa retriever_quality_without_news_headline retriever_quality_without_report_abstract
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,7 +22,13 @@ test:  ## the quick tests
 all:  ## everything CI runs
 	bash .ci/run
 
+bench:  ## every benchmark on DATA=folder (hours), then docs/performance.md
+	$(PYTHON) benchmarks/run_all.py $(DATA) ; $(PYTHON) benchmarks/performance_page.py
+
+study:  ## the experiments on DATA=folder (hours), then docs/reproduction.md
+	$(PYTHON) benchmarks/run_all.py $(DATA) --only $(STUDY) ; $(PYTHON) benchmarks/reproduction_page.py
+
 samples:  ## write the sample data anew
 	$(PYTHON) -m finbert2.samples
 
-.PHONY: help install fix check test all samples
+.PHONY: help install fix check test all bench study samples
