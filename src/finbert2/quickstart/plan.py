@@ -44,9 +44,9 @@ class Scale:
 
 
 SMALL = Scale(
-    corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=150, retromae_steps=160, train_rows=3_000,
-    test_rows=2_000, label_steps=200, label_epochs=5, tag_steps=140,
-    retrieval_rows=1_000, retrieval_epochs=6, passages=5_000, titles=5_000,
+    corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=130, retromae_steps=150, train_rows=3_000,
+    test_rows=2_000, label_steps=180, label_epochs=4, tag_steps=120,
+    retrieval_rows=1_000, retrieval_epochs=5, passages=5_000, titles=5_000,
 )  # fmt: skip
 LARGE = Scale(
     corpus_documents=30_000, words=4_000, pieces=16_000, mlm_steps=450, retromae_steps=200, train_rows=1_400,
