@@ -206,9 +206,10 @@ def vectors(found: dict[str, Any]) -> Section:
 def topics(found: dict[str, Any]) -> Section:
     """What topics cost, beside the original and as titles grow."""
     rows = [
-        (name, f"{one['cpu_seconds']:,.1f}", f"{one['peak_memory_gib']:.2f}", str(one.get("coverage", "–")))
+        (name, f"{one['cpu_seconds']:,.1f}" + (", then given up" if one.get("given_up") else ""),
+         f"{one['peak_memory_gib']:.2f}" if "peak_memory_gib" in one else "–", str(one.get("coverage", "–")))
         for name, one in found["rows"].items()
-    ]
+    ]  # fmt: skip
     ratios = ", ".join(f"{part}: {ratio} times as fast as the original" for part, ratio in found["ratios"].items())
     text = "One thread, vectors given. " + (f"{ratios}." if ratios else "")
     bars = {name: {"CPU-seconds": one["cpu_seconds"]} for name, one in found["rows"].items()}
