@@ -1,10 +1,13 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from finbert2 import encoder
 from finbert2.tokenizer.base import train_base
 from finbert2.tokenizer.embeddings import cooccurrences, extend_model, focus, means, sparsemax
-from finbert2.tokenizer.extend import MARKS, added_words, extend_tokenizer, missing_marks, save_tokenizer
+from finbert2.tokenizer.extend import MARKS, added_words, extend_tokenizer, missing_marks
 
 from ..conftest import TEXTS, WORDS
 
@@ -91,7 +94,7 @@ def test_marks_that_a_base_lacks(tmp_path):
 def test_a_saved_tokenizer_is_the_same(tmp_path):
     base = train_base(TEXTS, 400)
     extended = extend_tokenizer(base, WORDS)
-    save_tokenizer(extended, tmp_path)
+    encoder.save_tokenizer(extended, tmp_path)
     again = load(tmp_path)
     for one in TEXTS:
         assert again(one, one[:5]) == extended(one, one[:5]) and set(again(one)) == set(base(one))
@@ -153,3 +156,26 @@ def test_sparsemax_by_hand():
 def test_cooccurrences_by_hand_and_not_across_texts():
     counts = cooccurrences([np.array([0, 1, 2]), np.array([2])], 4).toarray()
     assert counts[0, 1] == counts[1, 0] == counts[1, 2] == 1 and counts[0, 2] == 0.5 and counts[2, 2] == 0
+
+
+def test_the_config_of_a_saved_tokenizer_names_the_special_tokens_alone(tmp_path):
+    """Thousands of words in it cost half a second a load; they are in tokenizer.json, also after another save."""
+    extended = extend_tokenizer(train_base(TEXTS, 400), WORDS)
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        encoder.save_tokenizer(extended, folder)
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        names = [token["content"] for token in config["added_tokens_decoder"].values()]
+        assert names == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+        assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+        extended = load(folder)
+        assert added_words(extended) == WORDS and not extended.added_tokens_decoder[len(extended) - 1].normalized
+
+
+def test_a_bert_tokenizer_keeps_its_words(tmp_path):
+    """It is built anew from its vocabulary and its config: published FinBERT2 folders are such."""
+    from transformers import BertTokenizer
+
+    base = BertTokenizer(vocab={t: n for n, t in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "公", "司"])})
+    base.add_tokens(["公司"])
+    encoder.save_tokenizer(base, tmp_path)
+    assert load(tmp_path).tokenize("公司司") == base.tokenize("公司司") != ["公", "司", "司"]

@@ -116,7 +116,7 @@ def test_a_run_killed_before_its_end_makes_the_same_tokenizer(corpus, tmp_path, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(train, "save_tokenizer", killed)
+        patched.setattr(train.encoder, "save_tokenizer", killed)
         with pytest.raises(SystemExit) as stopped:
             trained(corpus, tmp_path / "o", "--num_added_tokens", "8")
     assert stopped.value.code == 130 and not (tmp_path / "o" / "results.json").exists()

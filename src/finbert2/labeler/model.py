@@ -102,7 +102,7 @@ class Labeler:
     def save(self, folder: Path) -> None:
         """Write weights, tokenizer and settings; `pipeline` of transformers opens the folder too."""
         self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        encoder.save_tokenizer(self.tokenizer, folder)
         files.write_json(folder / SETTINGS_FILE, asdict(self.settings))
 
     def predict(self, texts: Sequence[str], batch_tokens: int = BATCH_TOKENS) -> list[Prediction]:

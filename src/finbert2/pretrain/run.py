@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import args, cards, files, plots, runtime, training
+from finbert2 import args, cards, encoder, files, plots, runtime, training
 from finbert2.errors import UserError
 from finbert2.pretrain import build
 from finbert2.pretrain.evaluate import evaluate
@@ -135,7 +135,7 @@ def export(model: Any, tokenizer: Any, output: Path, dropout: dict[str, float]) 
         model = plain
     model.config.update(dropout)
     model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
+    encoder.save_tokenizer(tokenizer, output)
 
 
 def curve(trainer: "PretrainingTrainer") -> "Figure":

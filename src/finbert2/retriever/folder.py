@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import transformers
 
-from finbert2 import files
+from finbert2 import encoder, files
 from finbert2.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def save(model: "SentenceTransformer", output_dir: str | Path, instruction: str)
     transformer: Any = model[0]
     with tempfile.TemporaryDirectory(dir=output_dir, prefix=".model.") as part:
         transformer.auto_model.save_pretrained(part)
-        transformer.tokenizer.save_pretrained(part)
+        encoder.save_tokenizer(transformer.tokenizer, part)
         files.write_json(Path(part) / "1_Pooling/config.json", pooling_config(model[1]))
         lengths = {"max_seq_length": model.max_seq_length, "do_lower_case": False}
         files.write_json(Path(part) / "sentence_bert_config.json", lengths)

@@ -1,11 +1,7 @@
 """Adding words to a BERT tokenizer so that they match, decode and keep their offsets."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from finbert2 import files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,11 +59,3 @@ def decoder() -> Any:
     in_numbers = [decoders.Replace(Regex(rf"(?<=\d) ?\{mark} ?(?=\d)"), mark) for mark in NUMBER_MARKS]
     percent = decoders.Replace(Regex(r"(?<=\d) %"), "%")
     return decoders.Sequence([decoders.WordPiece(), decoders.Fuse(), beside_wide, *in_numbers, percent])
-
-
-def save_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
-    """Write a tokenizer under the class name that every version of transformers with fast tokenizers knows."""
-    tokenizer.save_pretrained(folder)
-    path = folder / "tokenizer_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    files.write_json(path, config | {"tokenizer_class": "PreTrainedTokenizerFast"})

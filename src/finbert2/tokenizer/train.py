@@ -13,7 +13,7 @@ from finbert2 import args, encoder, files
 from finbert2.errors import UserError
 from finbert2.tokenizer import unigram
 from finbert2.tokenizer.base import train_base
-from finbert2.tokenizer.extend import added_words, extend_tokenizer, missing_marks, save_tokenizer
+from finbert2.tokenizer.extend import added_words, extend_tokenizer, missing_marks
 from finbert2.tokenizer.reading import Corpus, Sample, Survey, draw, survey
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     first = fixed_words(base, options)
     chosen, dropped = choose_words(proposed, first, base, sample, options)
     extended = extend_tokenizer(base, [*first, *(choice.word for choice in chosen)])
-    save_tokenizer(extended, output)
+    encoder.save_tokenizer(extended, output)
     if options.base_model:
         grow_model(base, extended, sample, output, options)
     report.write(output, base, extended, report.Outcome(found, sample, first, chosen, dropped), options, started)
