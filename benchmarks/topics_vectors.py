@@ -44,7 +44,7 @@ def titles_of(path: Path) -> list[str]:
 def steps(work: Path) -> list[tuple[str, list[str]]]:
     """Return the folders and commands of the two trainings."""
     text = str(work / "titles.txt")
-    pretraining = ("--train_data", text, "--max_seq_length", "64", "--per_device_train_batch_size", "4")
+    pretraining = ("--train_data", text, "--max_seq_length", "64", "--per_device_train_batch_size", "1")
     pretraining += ("--report_to", "none", "--warmup_steps", "0.1")
     return [
         ("tokenizer", [
@@ -53,7 +53,7 @@ def steps(work: Path) -> list[tuple[str, list[str]]]:
         ]),
         ("mlm", [
             "pretrain", "run", "--objective", "mlm", "--tokenizer_name", str(work / "tokenizer"), *SIZE, *pretraining,
-            "--max_steps", "600", "--learning_rate", "1e-3",
+            "--max_steps", "2400", "--learning_rate", "1e-3",
         ]),
     ]  # fmt: skip
 
