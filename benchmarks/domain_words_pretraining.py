@@ -20,7 +20,7 @@ from finbert2 import files, runtime
 MODEL = (
     "--hidden_size", "256", "--num_hidden_layers", "4", "--num_attention_heads", "4", "--intermediate_size", "1024",
 )  # fmt: skip
-SHORT, LONG = 5, 20  # steps of the two runs whose difference says what a step costs
+SHORT, LONG = 20, 120  # steps of the two runs whose difference says what a step costs
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--cpu_seconds", type=float, default=360)
     parser.add_argument("--documents", type=int, default=30_000)
-    parser.add_argument("--task_steps", type=int, default=300)
+    parser.add_argument("--task_steps", type=int, default=600)
     options = parser.parse_args()
     data = options.work / "train.jsonl"
     rows = itertools.islice(files.read_documents([options.train_data]), options.documents)
@@ -59,7 +59,7 @@ def arm(name: str, tokenizer: str, data: Path, options: argparse.Namespace) -> d
     folder = options.work / name
     common = (
         "pretrain", "run", "--tokenizer_name", tokenizer, *MODEL, "--train_data", str(data), "--valid_data",
-        options.valid_data, "--max_seq_length", "128", "--row_length", "128", "--per_device_train_batch_size", "16",
+        options.valid_data, "--max_seq_length", "128", "--row_length", "128", "--per_device_train_batch_size", "4",
         "--learning_rate", "1e-3", "--warmup_steps", "0.1", "--report_to", "none", "--save_strategy", "no",
         "--cache_dir", str(folder / "tokens"),
     )  # fmt: skip
@@ -79,7 +79,7 @@ def arm(name: str, tokenizer: str, data: Path, options: argparse.Namespace) -> d
         "--train_data", str(options.task / "train.csv"), "--dev_data", "",
         "--test_data", str(options.task / "test.csv"),
         "--max_seq_length", "64", "--max_train_samples", str(16 * options.task_steps), "--num_train_epochs", "1",
-        "--per_device_train_batch_size", "16", "--learning_rate", "3e-4", "--report_to", "none",
+        "--per_device_train_batch_size", "16", "--learning_rate", "2e-4", "--report_to", "none",
         "--output_dir", str(folder / "task"),
     )  # fmt: skip
     found = {
