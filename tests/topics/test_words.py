@@ -1,5 +1,5 @@
 import pickle
-import time
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -92,16 +92,27 @@ def test_segmenter_pickles_without_its_jieba():
 
 
 def test_segmenting_is_linear(tokenizer):
+    """Ten times the text takes ten times the lines of our code; a quadratic one would take a hundred times as many."""
     segmenter = Segmenter((), (), tokenizer)
     text = "新能源汽车公司研究：首次覆盖，给予买入评级 "
-    list(segmenter.pieces([text]))
 
-    def seconds(times):
-        start = time.process_time()
-        list(segmenter.pieces([text * times]))
-        return time.process_time() - start
+    def lines(times):
+        taken = 0
 
-    assert seconds(4000) < 40 * max(seconds(400), 0.002)  # a quadratic one would take 100 times as long
+        def count(frame, event, _):
+            nonlocal taken
+            taken += event == "line"
+            return count if frame.f_code.co_filename == words.__file__ else None
+
+        sys.settrace(count)
+        try:
+            list(segmenter.pieces([text * times]))
+        finally:
+            sys.settrace(None)
+        return taken
+
+    few = lines(40)
+    assert few > 400 and lines(400) < 11 * few
 
 
 def test_changed_lists_change_the_digest(tokenizer):
