@@ -263,7 +263,11 @@ def main() -> None:
         for part in ("words", "path")
         if f"{part} original" in rows and f"{part} ours" in rows
     }
-    results = {"ratios": ratios, "rows": rows, "data": files.fingerprint([path])}
+    results = {
+        "ratios": ratios,
+        "rows": rows,
+        "data": {Path(path).name: next(iter(files.fingerprint([path]).values()))},
+    }
     files.write_json(RESULTS, results | {"machine": runtime.machine(), "versions": runtime.versions()})
     print(json.dumps({"ratios": ratios, "rows": rows}, indent=1, ensure_ascii=False))
 

@@ -25,6 +25,7 @@ def figure(width: float = 6.4, height: float = 3.2) -> "Figure":
     # A text takes its family when it is made. matplotlib, which may have none of these fonts, only measures here.
     matplotlib.rcParams["font.family"] = FONTS
     matplotlib.rcParams["svg.fonttype"] = "none"
+    matplotlib.rcParams["svg.hashsalt"] = "finbert2"  # the same figure is the same file
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="Glyph .* missing from font")
     return Figure(figsize=(width, height), layout="constrained")
@@ -96,6 +97,6 @@ def finish(axes: "Axes", x: str, y: str, legend: bool) -> None:
 def svg(fig: "Figure") -> str:
     """Return a figure as SVG text whose labels stay text, to be put into a page."""
     buffer = io.StringIO()
-    fig.savefig(buffer, format="svg")
+    fig.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
