@@ -279,7 +279,8 @@ def main() -> None:
         for key, value in measures(np.unique(material.industries, return_inverse=True)[1], material).items()
     }
     results = {
-        "titles": len(material.titles), "seeds": SEEDS, "rows": table, "data": {Path(path).name: next(iter(files.fingerprint([path]).values()))},
+        "titles": len(material.titles), "seeds": SEEDS, "rows": table,
+        "data": {Path(path).name: next(iter(files.fingerprint([path]).values()))},
         "encoder": json.loads((work / "vectors.json").read_text(encoding="utf-8"))["encoder"],
         "machine": runtime.machine(), "versions": runtime.versions(),
     }  # fmt: skip
