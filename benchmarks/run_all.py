@@ -39,6 +39,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             str(data / "classification" / "headline_category"), "--work", str(work / "words_pretraining"),
         ],
         "collator": ["collator.py", "--tokenizer", base, "--corpus", corpus],
+        "tokens_a_step": ["tokens_a_step.py", "--work", str(work / "tokens_a_step")],
         "pretrain_step": ["pretrain_step.py", "--corpus", corpus, *tokenizers],
         "pretrain_step_base": ["pretrain_step.py", "--corpus", corpus, *tokenizers, "--model", "base"],
         "pretrain_quality": ["pretrain_quality.py", "--corpus", corpus, "--valid", valid, *tokenizers],

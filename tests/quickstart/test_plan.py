@@ -124,14 +124,14 @@ def test_rows_of_a_training_file(tmp_path, suffix, content, rows):
 
 @pytest.mark.parametrize(("rows", "epochs"), [(10, 20), (320, 10), (1000, 4), (5000, 3)])
 def test_small_tasks_get_more_epochs(tmp_path, rows, epochs):
-    size = dataclasses.replace(plan.SMALL, batch=16, label_steps=200, label_epochs=3, train_rows=3000)
+    size = dataclasses.replace(plan.SMALL, label_steps=200, label_epochs=3, train_rows=3000)
     write(tmp_path / "train.csv", "text,label\n" + f"{'甲' * 50},1\n" * rows)
     step = plan.label_step("labeler/x", tmp_path, "runclassify.sh", "csv", tmp_path, None, size)
     assert step.flags[step.flags.index("--num_train_epochs") + 1] == str(epochs)
 
 
 def test_short_texts_get_twice_the_steps(tmp_path):
-    size = dataclasses.replace(plan.SMALL, batch=16, label_steps=200, label_epochs=3, train_rows=3000)
+    size = dataclasses.replace(plan.SMALL, label_steps=200, label_epochs=3, train_rows=3000)
     write(tmp_path / "train.csv", "text,label\n" + "甲乙丙,1\n" * 1000)
     step = plan.label_step("labeler/x", tmp_path, "runclassify.sh", "csv", tmp_path, None, size)
     assert step.flags[step.flags.index("--num_train_epochs") + 1] == "7"

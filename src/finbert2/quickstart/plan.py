@@ -17,7 +17,7 @@ ENCODER = (
     "--intermediate_size",
     "1024",
 )
-LABEL_RATE = "2e-4"
+BATCH, LABEL_RATE = 16, "2e-4"  # texts a step of fine-tuning: with 8 the sample's SC_4 fell back to one class
 SHORT_BYTES = 120  # a row of about 40 Chinese characters in UTF-8
 QUERY = "美联储加息对科技股的影响"
 
@@ -26,14 +26,11 @@ QUERY = "美联储加息对科技股的影响"
 class Scale:
     """How much of everything is done. Chosen for two CPU cores; the report says where it was less than all.
 
-    Few tokens and few texts a step: in so short a time a model learns more from many small steps than from few large
-    ones. On the samples, held-out loss per character after the same tokens of MLM: 3.96 with 4 rows of 512 tokens a
-    step, 3.91 with 2, 3.76 with 1 (4.02 with rows of 256: too few). With 8 texts a step of fine-tuning instead of 16
-    the 28 industries gained, but SC_4 fell back to one class.
+    Few tokens a step: in so short a time a model learns more from many small steps than from few large ones
+    (`benchmarks/tokens_a_step.py`).
     """
 
     packed_rows: int  # of 512 tokens, a step of pretraining
-    batch: int  # texts a step of fine-tuning
     corpus_documents: int
     words: int
     pieces: int
@@ -51,12 +48,12 @@ class Scale:
 
 
 SMALL = Scale(
-    packed_rows=1, batch=16, corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=620, retromae_steps=600,
+    packed_rows=1, corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=620, retromae_steps=600,
     train_rows=3_000, test_rows=2_000, label_steps=200, label_epochs=5, tag_steps=140,
     retrieval_rows=1_000, retrieval_epochs=5, passages=5_000, titles=5_000,
 )  # fmt: skip
 LARGE = Scale(
-    packed_rows=4, batch=16, corpus_documents=30_000, words=4_000, pieces=16_000, mlm_steps=450, retromae_steps=200,
+    packed_rows=4, corpus_documents=30_000, words=4_000, pieces=16_000, mlm_steps=450, retromae_steps=200,
     train_rows=1_400, test_rows=1_000, label_steps=260, label_epochs=3, tag_steps=240,
     retrieval_rows=1_000, retrieval_epochs=3, passages=4_000, titles=20_000,
 )  # fmt: skip
@@ -182,13 +179,13 @@ def label_step(name: str, folder: Path, script: str, suffix: str, output: Path, 
     rows = min(size.train_rows, count_rows(train, suffix))
     if suffix == "csv" and train.stat().st_size / count_rows(train, suffix) < SHORT_BYTES:
         fewest *= 2  # short texts cost little and say little: more of them are needed
-    epochs = min(20, max(size.label_epochs if suffix == "csv" else 3, ceil(fewest * size.batch / rows)))
+    epochs = min(20, max(size.label_epochs if suffix == "csv" else 3, ceil(fewest * BATCH / rows)))
     dev = folder / f"dev.{suffix}"
     return Step(name, f"Fin-labeler/{script}", (
         "--model_name_or_path", str(output / "retromae"), "--train_data", str(train),
         "--dev_data", str(dev) if dev.exists() else "", "--test_data", str(folder / f"test.{suffix}"),
         "--max_train_samples", str(size.train_rows), "--max_test_samples", str(size.test_rows),
-        "--max_seq_length", "96", "--num_train_epochs", str(epochs), "--per_device_train_batch_size", str(size.batch),
+        "--max_seq_length", "96", "--num_train_epochs", str(epochs), "--per_device_train_batch_size", str(BATCH),
         "--learning_rate", "5e-5" if model else rate, "--save_total_limit", "1",
         "--output_dir", str(output / Path(name)),
     ), output / Path(name), after="retromae")  # fmt: skip
