@@ -51,8 +51,8 @@ def save_tokenizer(tokenizer: Any, folder: str | Path) -> None:
     """Write a tokenizer so that it loads quickly, however many words were added to it.
 
     transformers 5 takes the added tokens from the config, or else makes an object of each of them in Python, several
-    times: most of the loading time of 13,804 words. The generic class finds them in tokenizer.json anyway, so its config
-    names the special ones alone. Classes such as `BertTokenizer` are built anew from the config's list.
+    times: most of the loading time of 13,804 words. The generic class finds them in tokenizer.json anyway, so its
+    config names the special ones alone. Classes such as `BertTokenizer` are built anew from the config's list.
     """
     import json
 
