@@ -3,6 +3,7 @@
 import functools
 import json
 import zlib
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,9 +106,9 @@ class Verdicts(PipelineStep):
                 yield doc
         dropped.save(self.samples / f"{self.name}-{rank:05d}.json")
 
+    @abstractmethod
     def judge(self, rank: int) -> Callable[[int, Document], str | None]:
         """Return the function that says of a task's n-th document why it is dropped, None if it is not."""
-        raise NotImplementedError
 
 
 class Clean(Verdicts):
