@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--encoders", nargs="+", default=["general", "same_amount", "financial"])
-    parser.add_argument("--steps", type=int, default=900, help="steps of 4 rows of 512 tokens")
+    parser.add_argument("--steps", type=int, default=3600, help="steps of a row of 512 tokens")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     corpus = options.data / "corpus" / "corpus.jsonl.gz"
@@ -46,7 +46,7 @@ def main() -> None:
         command = [
             sys.executable, "-m", "finbert2", "pretrain", "run", "--objective", "mlm", *SIZE, "--tokenizer_name",
             options.tokenizer, "--train_data", str(source), "--valid_data", str(corpus.with_name("valid.jsonl.gz")),
-            "--max_steps", str(options.steps), "--per_device_train_batch_size", "4", "--learning_rate", "1e-3",
+            "--max_steps", str(options.steps), "--per_device_train_batch_size", "1", "--learning_rate", "1e-3",
             "--warmup_steps", "0.1", "--report_to", "none", "--output_dir", str(output),
         ]  # fmt: skip
         subprocess.run(command, check=True)

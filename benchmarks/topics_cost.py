@@ -54,7 +54,7 @@ def read(path: str, number: int) -> tuple[list[str], np.ndarray]:
 def segmenter(work: Path, folder: Path = STAGE) -> Segmenter:
     """Return our cutter with the word lists of a folder."""
     lists = read_words(folder / "userdict.txt"), read_words(folder / "stopwords_cn.txt")
-    return Segmenter(*lists, load_tokenizer(str(work / "mlm")))
+    return Segmenter(*lists, load_tokenizer(str(work / "encoder")))
 
 
 def original_merger(original: Path, work: Path) -> Callable[[str], list[str]]:
@@ -63,7 +63,7 @@ def original_merger(original: Path, work: Path) -> Callable[[str], list[str]]:
     import transformers
 
     jieba.setLogLevel(60)
-    folder, tokenizer = (original / "Fin-Topicmodel").resolve(), load_tokenizer(str(work / "mlm"))
+    folder, tokenizer = (original / "Fin-Topicmodel").resolve(), load_tokenizer(str(work / "encoder"))
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     theirs = transformers.AutoTokenizer.from_pretrained
@@ -185,11 +185,11 @@ def growth(path: str, work: Path, number: int, sampled: bool) -> dict[str, Any]:
         seconds[name], last = round(time.process_time() - last, 2), time.process_time()
         print(number, name, seconds[name], flush=True)
 
-    words = segmenter(work).words(titles)
+    words, parts = segmenter(work).words_and_parts(titles)
     counts = count(words, vocabulary_of(words))
     lap("words")
-    space = fit_space(vectors, counts.matrix, ones, settings.lexical_weight, settings.seed)
-    joined = space.vectors(vectors, counts.matrix)
+    space = fit_space(vectors, parts, ones, settings.lexical_weight, settings.seed)
+    joined = space.vectors(vectors, parts)
     lap("space")
     kept = joined[sample(len(joined), settings.max_fit_titles if sampled else number, settings.seed)]
     points = cluster.reduce(kept, settings.dimensions, settings.neighbors, settings.seed)

@@ -45,6 +45,7 @@ class Material:
     industries: list[str]
     encoded: np.ndarray  # (titles, width)
     words: list[list[str]]  # by our segmenter, stop words out
+    parts: list[list[str]]  # the same, domain words left in their parts
     counts: Counts
 
     @property
@@ -56,13 +57,14 @@ class Material:
         """Return the first titles alone."""
         counts = Counts(self.counts.matrix[:titles], self.counts.vocabulary)
         return Material(
-            self.titles[:titles], self.industries[:titles], self.encoded[:titles], self.words[:titles], counts
-        )
+            self.titles[:titles], self.industries[:titles], self.encoded[:titles], self.words[:titles],
+            self.parts[:titles], counts,
+        )  # fmt: skip
 
     def joined(self) -> np.ndarray:
         """Return the vectors of our default space: encoder and words, half and half."""
         ones = np.ones(len(self.titles))
-        return fit_space(self.encoded, self.counts.matrix, ones, 0.5, 42).vectors(self.encoded, self.counts.matrix)
+        return fit_space(self.encoded, self.parts, ones, 0.5, 42).vectors(self.encoded, self.parts)
 
 
 def read(path: str, work: Path) -> Material:
@@ -72,9 +74,9 @@ def read(path: str, work: Path) -> Material:
     titles = [str(rows[n].values["title"]).strip() for n in chosen]
     industries = [str(rows[n].values["industry"]) for n in chosen]
     lists = read_words(STAGE / "userdict.txt"), read_words(STAGE / "stopwords_cn.txt")
-    words = Segmenter(*lists, load_tokenizer(str(work / "mlm"))).words(titles)
+    words, parts = Segmenter(*lists, load_tokenizer(str(work / "encoder"))).words_and_parts(titles)
     counts = count(words, vocabulary_of(words))
-    return Material(titles, industries, np.load(work / "vectors.npy")[chosen], words, counts)
+    return Material(titles, industries, np.load(work / "vectors.npy")[chosen], words, parts, counts)
 
 
 def ours(m: Material, seed: int) -> Labels:
@@ -170,14 +172,13 @@ def evoc(m: Material, seed: int, joined: bool = False) -> Labels:
 
 
 def tfidf(m: Material, seed: int) -> Labels:
-    """The row of BASELINES.md: TF-IDF, SVD 100, k-means with ten starts, on our words."""
+    """The row of BASELINES.md: TF-IDF, SVD 100, k-means with ten starts, on the words that titles are compared by."""
     return kmeans(dataclasses.replace(m, encoded=lexical(m)), seed)
 
 
 def lexical(m: Material) -> np.ndarray:
     """Return the titles' TF-IDF in 100 directions, at unit length."""
-    space = fit_space(None, m.counts.matrix, np.ones(len(m.titles)), 1.0, 0)
-    return space.vectors(None, m.counts.matrix)
+    return fit_space(None, m.parts, np.ones(len(m.titles)), 1.0, 0).vectors(None, m.parts)
 
 
 CONTENDERS: dict[str, Callable[[Material, int], Labels]] = {

@@ -68,7 +68,7 @@ def test_2_predictions_are_not_shifted_by_one_after_outliers(finished, opened):
     assert (ours < 0).mean() > 0.1  # there are outliers to be shifted by
     model = load_model(finished)
     titles = [row["title"] for row in rows]
-    vectors = model.space.vectors(None, counts.count(model.segmenter.words(titles), model.vocabulary).matrix)
+    vectors = model.space.vectors(None, model.segmenter.words_and_parts(titles)[1])
     names = dict(zip(sorted(set(opened.topics_)), opened.custom_labels_, strict=True))
     theirs = opened.transform(titles, embeddings=vectors.astype(np.float64))[0]
     found = np.array([int(names[topic].split("_")[0]) for topic in theirs])

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
 
 from finbert2 import encoder
 from finbert2.errors import UserError
@@ -35,22 +34,22 @@ def test_vectors_of_the_wanted_rows(tmp_path):
 
 
 def test_a_joined_cosine_is_the_weighted_mean():
-    lexicon = Lexicon(np.ones(2, dtype=np.float32), np.eye(2, dtype=np.float32))
+    lexicon = Lexicon(["银行", "利率"], np.ones(2, dtype=np.float32), np.eye(2, dtype=np.float32))
     space = Space(np.zeros(2, dtype=np.float32), lexicon, 0.25)
-    joined = space.vectors(np.array([[1.0, 0], [0.6, 0.8]]), csr_matrix([[1.0, 0], [1, 0]]))
+    joined = space.vectors(np.array([[1.0, 0], [0.6, 0.8]]), [["银行"], ["银行"]])
     assert joined[0] @ joined[1] == pytest.approx(0.75 * 0.6 + 0.25 * 1.0)
 
 
 def test_the_encoders_common_direction_is_taken_out():
     encoded = unit(np.array([[100.0, 1, 0], [100, -1, 0]]))
-    space = fit_space(encoded, csr_matrix((2, 1)), np.ones(2), 0.0, seed=0)
-    vectors = space.vectors(encoded, csr_matrix((2, 1)))
+    space = fit_space(encoded, [[], []], np.ones(2), 0.0, seed=0)
+    vectors = space.vectors(encoded, [[], []])
     assert encoded[0] @ encoded[1] > 0.999 and vectors[0] @ vectors[1] == pytest.approx(-1.0)
 
 
 def test_lexicon_of_few_words_and_a_title_without_any():
-    counts = csr_matrix(np.array([[1.0, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 0]]))
-    vectors = fit_lexicon(counts, seed=0).vectors(counts)
+    words = [["银行", "利率"], ["保险"], ["银行", "保险", "利率"], ["光伏"]]
+    vectors = fit_lexicon(words, seed=0).vectors(words)
     assert vectors.shape == (4, 2) and vectors[3].tolist() == [0, 0]
     assert np.linalg.norm(vectors[:3], axis=1) == pytest.approx(np.ones(3), abs=1e-5)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finbert2.topics import words
-from finbert2.topics.words import Segmenter, fold, merge, read_words
+from finbert2.topics.words import Segmenter, fold, holds_one, merge, read_words
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,23 @@ def test_dictionary_words_are_kept_whole_in_any_case():
 def test_stop_words_go_as_words_not_as_characters():
     words_of = Segmenter(["行业利率"], ["行业", "周报"]).words(["银行行业利率 2023 周报，35% 涨"])
     assert words_of == [["银行", "行业利率"]]
+
+
+def test_domain_words_unite_for_naming_and_stand_apart_for_comparing(tokenizer):
+    title = "新能源汽车首次覆盖"
+    assert Segmenter((), (), tokenizer).words_and_parts([title]) == (
+        [["新能源汽车", "首次覆盖"]], [["新能源", "汽车", "首次", "覆盖"]]
+    )  # fmt: skip
+    stopped = Segmenter((), ("首次",), tokenizer)
+    assert stopped.words_and_parts([title]) == ([["新能源汽车", "覆盖"]], [["新能源", "汽车", "覆盖"]])
+    assert list(stopped.cut([title])) == [(["新能源汽车", "首次", "覆盖"], ["新能源", "汽车", "首次", "覆盖"])]
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"), [((0, 4), True), ((0, 3), False), ((2, 4), True), ((3, 9), False), ((5, 9), False)]
+)
+def test_a_span_holds_another(span, expected):
+    assert holds_one(span, [(2, 4)]) is expected and not holds_one(span, [])
 
 
 def test_word_list_is_folded_and_cleaned(tmp_path):

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from finbert2.errors import UserError
+
 if TYPE_CHECKING:
     import numpy as np
     from scipy.sparse import csr_matrix
@@ -26,6 +28,17 @@ def vocabulary_of(titles: Sequence[Sequence[str]], min_titles: int = 2) -> list[
     """Return the words that stand in at least `min_titles` titles, the most frequent first."""
     found = Counter(word for words in titles for word in set(words))
     return [word for word, n in sorted(found.items(), key=lambda item: (-item[1], item[0])) if n >= min_titles]
+
+
+def enough_words(titles: Sequence[Sequence[str]]) -> list[str]:
+    """Return their vocabulary; `UserError` if no topic could be named by it."""
+    vocabulary = vocabulary_of(titles)
+    if len(vocabulary) < 3:
+        raise UserError(
+            f"only {len(vocabulary)} words stand in two titles or more: topics have nothing to be named by; "
+            "check that the column holds titles, and that --stopwords does not drop everything"
+        )
+    return vocabulary
 
 
 def count(titles: Iterable[Sequence[str]], vocabulary: list[str]) -> Counts:

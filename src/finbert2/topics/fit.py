@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finbert2.errors import UserError
 from finbert2.topics import cluster
 from finbert2.topics.cluster import Settings
-from finbert2.topics.counts import Counts, class_tfidf, count, top_words, topic_counts, vocabulary_of
+from finbert2.topics.counts import Counts, class_tfidf, count, enough_words, top_words, topic_counts
 from finbert2.topics.guide import Guide
 from finbert2.topics.model import Topic, TopicModel
 from finbert2.topics.titles import Titles
@@ -58,11 +57,11 @@ def fit(
 
     The topics of a guide take their titles first, the others are found among what is left.
     """
-    words = segmenter.words(titles.unique)
-    counts = count_words(words)
-    space = fit_space(encoded, counts.matrix, titles.weights, settings.lexical_weight, settings.seed)
-    vectors = space.vectors(encoded, counts.matrix)
-    listed = guide.place(vectors, space, segmenter, counts.vocabulary) if guide else None
+    words, parts = segmenter.words_and_parts(titles.unique)
+    counts = count(words, enough_words(words))  # once for all
+    space = fit_space(encoded, parts, titles.weights, settings.lexical_weight, settings.seed)
+    vectors = space.vectors(encoded, parts)
+    listed = guide.place(vectors, space, segmenter) if guide else None
     placed = place(vectors, titles.weights, settings, listed)
     sums = topic_counts(counts, placed.labels, titles.weights)
     names = [guide.names[number] if guide and number >= 0 else "" for number in placed.listed]
@@ -109,17 +108,6 @@ def sample(titles: int, most: int, seed: int) -> "np.ndarray":
     if titles <= most:
         return np.arange(titles)
     return np.sort(np.random.default_rng(seed).choice(titles, most, replace=False))
-
-
-def count_words(words: list[list[str]]) -> Counts:
-    """Count the words of each distinct title, once for all; `UserError` if no topic could be named by them."""
-    vocabulary = vocabulary_of(words)
-    if len(vocabulary) < 3:
-        raise UserError(
-            f"only {len(vocabulary)} words stand in two titles or more: topics have nothing to be named by; "
-            "check that the column holds titles, and that --stopwords does not drop everything"
-        )
-    return count(words, vocabulary)
 
 
 def sizes(labels: "np.ndarray", weights: "np.ndarray", topics: int) -> "np.ndarray":

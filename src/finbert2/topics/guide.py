@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from finbert2 import files
 from finbert2.errors import UserError
-from finbert2.topics.counts import count
 from finbert2.topics.vectors import Space
 from finbert2.topics.words import Segmenter
 
@@ -23,15 +22,15 @@ class Guide:
     encoded: "np.ndarray | None"  # (topics, width) the encoder's vectors of the texts, None where words alone decide
     least: float  # the cosine from which a title is the listed topic's
 
-    def place(self, vectors: "np.ndarray", space: Space, segmenter: Segmenter, vocabulary: list[str]) -> "np.ndarray":
+    def place(self, vectors: "np.ndarray", space: Space, segmenter: Segmenter) -> "np.ndarray":
         """Return for each title vector (titles, width) the listed topic it is nearest to, -1 below `least`.
 
         Raises `UserError` for a listed topic that no title is near enough to.
         """
         import numpy as np
 
-        counts = count(segmenter.words(self.texts), vocabulary)
-        similarity = vectors @ space.vectors(self.encoded, counts.matrix).T  # (titles, topics)
+        _, parts = segmenter.words_and_parts(self.texts)
+        similarity = vectors @ space.vectors(self.encoded, parts).T  # (titles, topics)
         nearest = np.where(similarity.max(axis=1) >= self.least, similarity.argmax(axis=1), -1)
         empty = [number for number in range(len(self.names)) if not (nearest == number).any()]
         if empty:

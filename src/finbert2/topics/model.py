@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from finbert2 import encoder, files, runtime
 from finbert2.errors import UserError
 from finbert2.topics import cluster
-from finbert2.topics.counts import count
 from finbert2.topics.vectors import Lexicon, Space
 from finbert2.topics.words import Segmenter, digest
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from scipy.sparse import csr_matrix
 
-FORMAT = 2  # 2: counts and names of the topics
+FORMAT = 3  # 3: the lexicon has words of its own
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class TopicModel:
 
     def predict(self, titles: Sequence[str], encoded: "np.ndarray | None") -> tuple["np.ndarray", "np.ndarray"]:
         """Return each title's topic (-1: none) and its similarity to the nearest topic's centre."""
-        counts = count(self.segmenter.words(titles), self.vocabulary)
-        return self.assign(self.space.vectors(encoded, counts.matrix))
+        _, parts = self.segmenter.words_and_parts(titles)
+        return self.assign(self.space.vectors(encoded, parts))
 
     def assign(self, vectors: "np.ndarray") -> tuple["np.ndarray", "np.ndarray"]:
         """Return the topic and the similarity of vectors (titles, width) of the model's space."""
@@ -76,7 +75,8 @@ class TopicModel:
         part.chmod(0o644)  # safetensors makes files that only their owner reads
         part.replace(folder / "topics.safetensors")
         lists = {"dictionary": self.segmenter.dictionary, "stopwords": sorted(self.segmenter.stopwords)}
-        files.write_json(folder / "words.json", lists | {"vocabulary": self.vocabulary})
+        lists |= {"vocabulary": self.vocabulary, "lexicon": lexicon.vocabulary if lexicon else []}
+        files.write_json(folder / "words.json", lists)
         files.write_json(folder / "topics.json", self.as_record())
 
     def as_record(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class TopicModel:
             "topics": [vars(topic) for topic in self.topics],
             "lexical_weight": self.space.lexical_weight,
             "encoder": self.encoder,
-            "digests": self.segmenter.digests() | {"vocabulary": digest(self.vocabulary)},
+            "digests": self.segmenter.digests() | vocabularies(self.vocabulary, self.space.lexicon),
             "versions": runtime.versions(),
         }
 
@@ -107,9 +107,9 @@ def load_model(folder: Path, model_name: str | None = None) -> TopicModel:
     lists = json.loads((folder / "words.json").read_text(encoding="utf-8"))
     known = checked_encoder(record["encoder"], model_name)
     segmenter = Segmenter(lists["dictionary"], lists["stopwords"], load_tokenizer(known["name"] if known else None))
-    refuse_changes(folder, record["digests"], segmenter.digests() | {"vocabulary": digest(lists["vocabulary"])})
     arrays = load_file(folder / "topics.safetensors")
-    lexicon = Lexicon(arrays["idf"], arrays["components"]) if "idf" in arrays else None
+    lexicon = Lexicon(lists["lexicon"], arrays["idf"], arrays["components"]) if "idf" in arrays else None
+    refuse_changes(folder, record["digests"], segmenter.digests() | vocabularies(lists["vocabulary"], lexicon))
     shape = (len(record["topics"]), len(lists["vocabulary"]))
     return TopicModel(
         Space(arrays.get("mean"), lexicon, record["lexical_weight"]), arrays["centres"], arrays["thresholds"],
@@ -138,6 +138,11 @@ def checked_encoder(fitted: dict[str, Any] | None, model_name: str | None) -> di
             f"{fitted['fingerprint']}): name the right one by --model_name_or_path, or run the topics anew"
         )
     return {"name": name, "fingerprint": fitted["fingerprint"]}
+
+
+def vocabularies(words: list[str], lexicon: Lexicon | None) -> dict[str, str]:
+    """Return short texts that change with the words that name topics and those that titles are compared by."""
+    return {"vocabulary": digest(words), "lexicon": digest(lexicon.vocabulary if lexicon else [])}
 
 
 def refuse_changes(folder: Path, fitted: dict[str, str], found: dict[str, str]) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from finbert2 import encoder
 from finbert2.errors import UserError
+from finbert2.topics.counts import count, enough_words
 
 if TYPE_CHECKING:
     import numpy as np
-    from scipy.sparse import csr_matrix
 
 log = logging.getLogger(__name__)
 
@@ -76,28 +76,30 @@ def first_not_finite(vectors: "np.ndarray") -> int:
 class Lexicon:
     """TF-IDF weights and the main directions of the titles' words."""
 
+    vocabulary: list[str]
     idf: "np.ndarray"  # (words,)
     components: "np.ndarray"  # (directions, words)
 
-    def vectors(self, counts: "csr_matrix") -> "np.ndarray":
+    def vectors(self, words: Sequence[Sequence[str]]) -> "np.ndarray":
         """Return unit vectors (titles, directions); a title without a known word gets zeros."""
         from sklearn.preprocessing import normalize
 
-        weighted = normalize(counts.multiply(self.idf).tocsr())
+        weighted = normalize(count(words, self.vocabulary).matrix.multiply(self.idf).tocsr())
         return unit(weighted @ self.components.T)
 
 
-def fit_lexicon(counts: "csr_matrix", seed: int) -> Lexicon:
-    """Learn a `Lexicon` from the counts (titles, words) of the distinct titles."""
+def fit_lexicon(words: Sequence[Sequence[str]], seed: int) -> Lexicon:
+    """Learn a `Lexicon` from the words of the distinct titles; `UserError` if there are too few."""
     import numpy as np
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
-    titles = counts.shape[0]
+    vocabulary = enough_words(words)
+    counts, titles = count(words, vocabulary).matrix, len(words)
     idf = np.log((1 + titles) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
     width = min(LEXICAL_WIDTH, counts.shape[1] - 1, titles - 1)
     svd = TruncatedSVD(width, random_state=seed).fit(normalize(counts.multiply(idf).tocsr()))
-    return Lexicon(idf.astype(np.float32), svd.components_.astype(np.float32))
+    return Lexicon(vocabulary, idf.astype(np.float32), svd.components_.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -112,24 +114,28 @@ class Space:
     lexicon: Lexicon | None
     lexical_weight: float
 
-    def vectors(self, encoded: "np.ndarray | None", counts: "csr_matrix") -> "np.ndarray":
-        """Return one unit vector a title from the encoder's vectors and the word counts of the same titles."""
+    def vectors(self, encoded: "np.ndarray | None", words: Sequence[Sequence[str]]) -> "np.ndarray":
+        """Return one unit vector a title from the encoder's vectors and the words of the same titles."""
         import numpy as np
 
         parts = []
         if self.mean is not None and encoded is not None:
             parts.append(np.sqrt(1 - self.lexical_weight) * unit(encoded - self.mean))
         if self.lexicon is not None:
-            parts.append(np.sqrt(self.lexical_weight) * self.lexicon.vectors(counts))
+            parts.append(np.sqrt(self.lexical_weight) * self.lexicon.vectors(words))
         return unit(np.concatenate(parts, axis=1))
 
 
 def fit_space(
-    encoded: "np.ndarray | None", counts: "csr_matrix", weights: "np.ndarray", lexical_weight: float, seed: int
+    encoded: "np.ndarray | None",
+    words: Sequence[Sequence[str]],
+    weights: "np.ndarray",
+    lexical_weight: float,
+    seed: int,
 ) -> Space:
     """Learn the mean of the encoder's vectors and the lexicon, each only if it has weight."""
     import numpy as np
 
     mean = None if encoded is None else np.average(encoded, axis=0, weights=weights).astype(np.float32)
-    lexicon = fit_lexicon(counts, seed) if lexical_weight > 0 else None
+    lexicon = fit_lexicon(words, seed) if lexical_weight > 0 else None
     return Space(mean, lexicon, lexical_weight)

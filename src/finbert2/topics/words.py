@@ -1,5 +1,6 @@
 """A title's words: jieba, the user dictionary and the encoder's own domain words, as spans of one text."""
 
+import bisect
 import hashlib
 import re
 import unicodedata
@@ -70,6 +71,12 @@ def merge(length: int, base: Sequence[Span], others: Sequence[Span]) -> Iterator
         yield place, length
 
 
+def holds_one(span: Span, others: Sequence[Span]) -> bool:
+    """Tell whether one of the others, sorted and apart, lies within the span."""
+    first = bisect.bisect_left(others, (span[0], span[0]))
+    return first < len(others) and others[first][1] <= span[1]
+
+
 class Segmenter:
     """Cuts titles into pieces that join to the title again; jieba is built on first use, as it cannot be pickled."""
 
@@ -102,16 +109,41 @@ class Segmenter:
         pairs = zip(coded["input_ids"], coded["offset_mapping"], strict=True)
         return [[s for i, s in zip(ids, spans, strict=True) if i in self.domain] for ids, spans in pairs]
 
-    def pieces(self, texts: Sequence[str]) -> Iterator[list[str]]:
-        """Yield for each text its pieces, cut from the text as it is: joined they are the text."""
+    def cut(self, texts: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
+        """Yield for each text its pieces and its parts, cut from the text as it is: each list joined is the text.
+
+        Parts are jieba's and the dictionary's; in the pieces those that a domain word unites are one. A domain word
+        that holds a stop word (行业周报) unites nothing: as one piece it would slip through the stop list.
+        """
         folded = [fold(text) for text in texts]
         for text, plain, domain in zip(texts, folded, self.domain_spans(folded), strict=True):
-            yield [text[start:end] for start, end in merge(len(text), self.base_spans(plain), domain)]
+            base = self.base_spans(plain)
+            stops = [span for span in base if plain[slice(*span)] in self.stopwords]
+            united = [span for span in domain if not holds_one(span, stops)]
+            spans = merge(len(text), base, united), merge(len(text), base, [])
+            pieces, parts = ([text[start:end] for start, end in one] for one in spans)
+            yield pieces, parts
+
+    def pieces(self, texts: Sequence[str]) -> Iterator[list[str]]:
+        """Yield for each text its pieces: joined they are the text."""
+        return (pieces for pieces, _ in self.cut(texts))
+
+    def words_and_parts(self, texts: Sequence[str]) -> tuple[list[list[str]], list[list[str]]]:
+        """Return for each text the words that can name a topic, and the finer ones that titles are compared by.
+
+        Titles about 光伏设备 and 光伏组件 share 光伏 though a domain word may hide it. Stop words are left out of both.
+        """
+        both = [(self.kept(pieces), self.kept(parts)) for pieces, parts in self.cut(texts)]
+        return [words for words, _ in both], [parts for _, parts in both]
 
     def words(self, texts: Sequence[str]) -> list[list[str]]:
-        """Return for each text the folded pieces that can name a topic, stop words left out."""
-        folded = ([fold(piece).strip() for piece in pieces] for pieces in self.pieces(texts))
-        return [[piece for piece in pieces if is_word(piece) and piece not in self.stopwords] for pieces in folded]
+        """Return for each text the words that can name a topic."""
+        return self.words_and_parts(texts)[0]
+
+    def kept(self, pieces: Iterable[str]) -> list[str]:
+        """Return the pieces that are words and no stop words, folded."""
+        folded = (fold(piece).strip() for piece in pieces)
+        return [piece for piece in folded if is_word(piece) and piece not in self.stopwords]
 
     def digests(self) -> dict[str, str]:
         """Return short texts that change with the dictionary, the stop list and the tokenizer's words."""
