@@ -40,7 +40,7 @@ from finbert2.topics.words import Segmenter, read_words
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "topics_cost.json"
 STAGE = ROOT / "Fin-Topicmodel"
-LIMIT = 1500  # CPU seconds after which a step is given up; it then counts as that many, and its ratio is "at least"
+LIMIT = 900  # CPU seconds after which a step is given up; it then counts as that many, and its ratio is "at least"
 Step = tuple[str, ...]
 
 
