@@ -40,7 +40,7 @@ from finbert2.topics.words import Segmenter, read_words
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "topics_cost.json"
 STAGE = ROOT / "Fin-Topicmodel"
-LIMIT = 900  # CPU seconds after which a step is given up; it then counts as that many, and its ratio is "at least"
+LIMIT = 450  # CPU seconds after which a step of the original is given up; its ratio is then "at least"
 Step = tuple[str, ...]
 
 
@@ -224,7 +224,8 @@ STEPS: dict[str, Callable[[str, Path, Path], dict[str, Any]]] = {
 
 def run_one(name: str, path: str, work: Path, original: Path) -> None:
     """Run a step here, within the limit, and write what it says and what memory it took."""
-    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT + 5))
+    if name.endswith("original"):
+        resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT + 5))
     found = STEPS[name](path, work, original)
     files.write_json(work / "cost" / f"{name}.json", found | {"peak_memory_gib": runtime.peak_memory_gib()})
 
