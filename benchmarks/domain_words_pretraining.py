@@ -2,8 +2,9 @@
 
 For each tokenizer a BERT of 4 layers × 256 is pretrained from scratch for the same CPU time: the cost of a step is
 measured first, and as many steps are taken as fit the budget. Then it is fine-tuned on one classification task with the
-same steps. Reported: held-out loss per character (per token it would favour long tokens) and the task's macro-F1.
-Run it with one thread (OMP_NUM_THREADS=1). Writes benchmarks/results/domain_words_pretraining.json.
+same steps. Reported: held-out loss per character (per token it would favour long tokens) and the task's macro-F1. What
+a work folder already holds is not made again. Run it with one thread (OMP_NUM_THREADS=1). Writes
+benchmarks/results/domain_words_pretraining.json.
 """
 
 import argparse
@@ -33,7 +34,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--cpu_seconds", type=float, default=360)
     parser.add_argument("--documents", type=int, default=30_000)
-    parser.add_argument("--task_steps", type=int, default=600)
+    parser.add_argument("--task_rows", type=int, default=9600)
+    parser.add_argument("--task_epochs", type=int, default=4)
     options = parser.parse_args()
     data = options.work / "train.jsonl"
     rows = itertools.islice(files.read_documents([options.train_data]), options.documents)
@@ -68,25 +70,28 @@ def arm(name: str, tokenizer: str, data: Path, options: argparse.Namespace) -> d
         """Run that many steps and return their CPU seconds."""
         return call(*common, "--max_steps", str(steps), "--output_dir", str(folder / f"mlm_{steps}"))
 
-    call(*common, "--max_steps", "1", "--output_dir", str(folder / "tokenise"))  # fills the cache of token ids
-    short, long = pretrain(SHORT), pretrain(LONG)
-    step = (long - short) / (LONG - SHORT)
-    steps = round(options.cpu_seconds / step)
-    seconds = pretrain(steps) - (short - SHORT * step)
-    mlm = read(folder / f"mlm_{steps}")
-    call(
-        "labeler", "train", "--task", "classification", "--model_name_or_path", str(folder / f"mlm_{steps}"),
-        "--train_data", str(options.task / "train.csv"), "--dev_data", "",
-        "--test_data", str(options.task / "test.csv"),
-        "--max_seq_length", "64", "--max_train_samples", str(16 * options.task_steps), "--num_train_epochs", "1",
-        "--per_device_train_batch_size", "16", "--learning_rate", "2e-4", "--report_to", "none",
-        "--output_dir", str(folder / "task"),
-    )  # fmt: skip
-    found = {
-        "cpu_seconds_a_step": round(step, 3), "steps": steps, "cpu_seconds": round(seconds, 1),
-        "tokens_seen": mlm["tokens_seen"], "valid_loss_per_char": mlm["valid_loss_per_char"], "valid": mlm["valid"],
-        "task_macro_f1": read(folder / "task")["test"]["macro_f1"],
-    }  # fmt: skip
+    cost = folder / "cost.json"
+    if not cost.exists():
+        call(*common, "--max_steps", "1", "--output_dir", str(folder / "tokenise"))  # fills the cache of token ids
+        short, long = pretrain(SHORT), pretrain(LONG)
+        step = (long - short) / (LONG - SHORT)
+        steps = round(options.cpu_seconds / step)
+        seconds = pretrain(steps) - (short - SHORT * step)
+        files.write_json(cost, {"cpu_seconds_a_step": round(step, 3), "steps": steps, "cpu_seconds": round(seconds, 1)})
+    found = json.loads(cost.read_text(encoding="utf-8"))
+    model, task = folder / f"mlm_{found['steps']}", folder / "task"
+    if not (task / "results.json").exists():
+        call(
+            "labeler", "train", "--task", "classification", "--model_name_or_path", str(model),
+            "--train_data", str(options.task / "train.csv"), "--dev_data", "",
+            "--test_data", str(options.task / "test.csv"), "--max_seq_length", "64",
+            "--max_train_samples", str(options.task_rows), "--num_train_epochs", str(options.task_epochs),
+            "--per_device_train_batch_size", "16", "--learning_rate", "2e-4", "--report_to", "none",
+            "--output_dir", str(task),
+        )  # fmt: skip
+    met = read(model)
+    found |= {name: met[name] for name in ("tokens_seen", "valid_loss_per_char", "valid")}
+    found["task_macro_f1"] = read(task)["test"]["macro_f1"]
     print(name, found, flush=True)
     return found
 
