@@ -86,7 +86,7 @@ def arm(name: str, tokenizer: str, data: Path, options: argparse.Namespace) -> d
             "--train_data", str(options.task / "train.csv"), "--dev_data", "",
             "--test_data", str(options.task / "test.csv"), "--max_seq_length", "64",
             "--max_train_samples", str(options.task_rows), "--num_train_epochs", str(options.task_epochs),
-            "--per_device_train_batch_size", "16", "--learning_rate", "2e-4", "--report_to", "none",
+            "--per_device_train_batch_size", "16", "--learning_rate", "5e-5", "--report_to", "none",
             "--output_dir", str(task),
         )  # fmt: skip
     met = read(model)

@@ -6,9 +6,9 @@ FOLDER holds BEIR folders with train_flagembedding.jsonl, one model is trained o
 ENCODER is the encoder to start from, --retromae another start. Arms, each with every seed: untuned; original (8 queries
 a step, the given negatives); large_batch (--queries a step by GradCache); mined (negatives by the untuned encoder and
 BM25, then as large_batch); retromae (mined, from the other start). Each is evaluated by `retriever evaluate`: dense,
-BM25, hybrid with its weight chosen on dev. What a work folder already holds is not made again. Writes
-benchmarks/results/retriever_quality[_without_SET].json: mean and standard deviation over seeds, each seed's results
-with intervals.
+BM25 of character bigrams, hybrid with its weight chosen on dev; BM25 of jieba's words once. What a work folder already
+holds is not made again. Writes benchmarks/results/retriever_quality[_without_SET].json: mean and standard deviation
+over seeds, each seed's results with intervals.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from finbert2 import files, runtime
+from finbert2.retriever import benchmark, evaluate, metrics
 
 RESULTS = Path(__file__).parent / "results"
 ARMS = ("untuned", "original", "large_batch", "mined", "retromae")
@@ -57,7 +58,8 @@ def trained(arm: str, seed: int, sets: list[Path], options: argparse.Namespace) 
         "train", "--model_name_or_path", start, "--train_data", *rows, "--max_steps", options.max_steps,
         "--per_device_train_batch_size", batch[0], "--mini_batch_tokens", batch[1], "--seed", seed,
         "--num_train_epochs", options.epochs, "--learning_rate", options.learning_rate,
-        "--output_dir", folder,
+        "--train_group_size", options.group, "--temperature", options.temperature,
+        "--passage_max_len", options.passage_max_len, "--output_dir", folder,
     )  # fmt: skip
     return str(folder)
 
@@ -78,6 +80,13 @@ def evaluated(seed: int, model: str, one: Path, options: argparse.Namespace) -> 
     }
 
 
+def bm25_words(one: Path) -> float:
+    """Return the nDCG@10 of BM25 with jieba's words."""
+    full = benchmark.load(str(one), "test")
+    run, _ = evaluate.bm25(full, None, "words")
+    return metrics.measure(run, full.judgements)["ndcg@10"]
+
+
 def main() -> None:
     """Train and evaluate what is missing, then write the table."""
     parser = argparse.ArgumentParser()
@@ -90,6 +99,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--queries", type=int, default=256)
     parser.add_argument("--tokens", type=int, default=16384)
+    parser.add_argument("--group", type=int, default=15)
+    parser.add_argument("--temperature", type=float, default=0.01)
+    parser.add_argument("--passage_max_len", type=int, default=512)
     parser.add_argument("--epochs", type=float, default=5)
     parser.add_argument("--max_steps", type=int, default=-1)
     parser.add_argument("--learning_rate", type=float, default=2e-5)
@@ -113,7 +125,8 @@ def main() -> None:
     paths = ("data", "model", "retromae", "work")
     recipe = {name: value for name, value in vars(options).items() if name not in paths}
     files.write_json(RESULTS / f"retriever_quality{without}.json", {
-        "recipe": recipe, "sets": table, "machine": runtime.machine(), "versions": runtime.versions(),
+        "recipe": recipe, "sets": table, "bm25_words": {one.name: bm25_words(one) for one in sets},
+        "machine": runtime.machine(), "versions": runtime.versions(),
     })  # fmt: skip
 
 
