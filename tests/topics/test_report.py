@@ -66,6 +66,16 @@ def test_markdown_and_png_beside_it(finished):
         assert (finished / "map.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def test_a_font_that_draws_all_characters_as_one_box_is_none(monkeypatch):
+    """matplotlib's own last resort claims every character: the map was full of boxes."""
+    from matplotlib import font_manager
+
+    boxes = [entry for entry in font_manager.fontManager.ttflist if "LastResort" in entry.fname]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", boxes)
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    assert figures.chinese_font() is None
+
+
 def test_without_a_chinese_font_the_png_is_left_out_and_that_is_told(tmp_path, monkeypatch, caplog):
     from types import SimpleNamespace
 

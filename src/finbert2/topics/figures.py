@@ -70,7 +70,9 @@ def chinese_font() -> str | None:
             font = FT2Font(path)
         except (OSError, RuntimeError):  # a file that FreeType cannot read is no font for us
             continue
-        if all(ord(letter) in font.get_charmap() for letter in PROBE):
+        # matplotlib's own "Last Resort" has every character, all of them the same box.
+        glyphs = {font.get_char_index(ord(letter)) for letter in PROBE}
+        if len(glyphs) == len(PROBE) and 0 not in glyphs:
             font_manager.fontManager.addfont(path)
             return str(font.family_name)
     return None
