@@ -59,9 +59,9 @@ def make(path: Path, pool: list[str], size: int) -> int:
     return count
 
 
-def resident(root: int) -> tuple[int, int]:
-    """Return the resident bytes of a process and all its descendants, and their number."""
-    parents = {}
+def watch(root: int) -> tuple[int, dict[int, float]]:
+    """Return the resident bytes of a process and all its descendants, and the CPU seconds of each so far."""
+    parents, seconds = {}, {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
@@ -69,11 +69,13 @@ def resident(root: int) -> tuple[int, int]:
             except OSError:
                 continue
             parents[int(entry)] = (int(fields[1]), int(fields[21]))
+            seconds[int(entry)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     family, size = {root}, -1
     while len(family) != size:
         size = len(family)
         family |= {pid for pid, (parent, _) in parents.items() if parent in family}
-    return sum(parents[pid][1] for pid in family if pid in parents) * os.sysconf("SC_PAGE_SIZE"), len(family)
+    alive = family & parents.keys()
+    return sum(parents[pid][1] for pid in alive) * os.sysconf("SC_PAGE_SIZE"), {pid: seconds[pid] for pid in alive}
 
 
 def main() -> None:
@@ -90,15 +92,14 @@ def main() -> None:
     count = make(source, pool, int(options.gigabytes * 10**9))
     print(f"{count:,} documents, {source.stat().st_size:,} bytes in {source}", flush=True)
     command = [sys.executable, "-m", "finbert2", "corpus", "prepare", "--input", str(source)]
-    started, before = time.perf_counter(), os.times()
+    started = time.perf_counter()
     run = subprocess.Popen([*command, "--output_dir", str(output), "--num_proc", str(options.num_proc)])
-    peak, most = 0, 0
+    peak, most, seconds = 0, 0, dict[int, float]()
     while run.poll() is None:
-        now, processes = resident(run.pid)
-        peak, most = max(peak, now), max(most, processes)
+        now, alive = watch(run.pid)
+        peak, most, seconds = max(peak, now), max(most, len(alive)), seconds | alive
         time.sleep(0.5)
-    after = os.times()
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    cpu = sum(seconds.values())  # of workers too, which are not this process's children: up to their last half second
     results = json.loads((output / "results.json").read_text(encoding="utf-8"))
     megabytes = source.stat().st_size / 10**6
     record = {

@@ -52,8 +52,8 @@ def memory(found: dict[str, Any]) -> Section:
     """A corpus of gigabytes."""
     size = found["input"]["bytes"] / 1e9
     row = (f"{size:.1f} GB", f"{found['input']['documents']:,}", f"{found['peak_rss_gib_of_all_processes']} GiB",
-           f"{found['mb_per_cpu_second']}", f"{found['num_proc']}")  # fmt: skip
-    head = ("input", "documents", "memory of all processes at the peak", "MB per CPU-second, all steps", "processes")
+           f"{found['wall_seconds']:,.0f}", f"{found['num_proc']}")  # fmt: skip
+    head = ("input", "documents", "memory of all processes at the peak", "seconds by the clock", "processes at work")
     return Section("Corpus: memory", "Resident memory of the command and its processes, twice a second.", head, [row])
 
 
