@@ -4,9 +4,9 @@ No published encoder is needed: titles → tokenizer → MLM → RetroMAE with t
 suite's own commands (2 layers × 128, a quarter of an hour on one core), and then the [CLS] vectors. DATA holds
 topic/titles.csv. WORK gets `titles.txt`, the models (the last is `encoder`), `vectors.npy` (one vector a row of
 titles.csv) and `vectors.json`. What is there already is kept. The other topic benchmarks read WORK. RetroMAE is what
-makes such vectors worth clustering: k-means on them has an AMI of 0.057 after MLM alone, 0.24 after 1,600 steps with
-weight 1, 0.29 with weight 5 (by hand), 0.43 after 4,000 with weight 10. (164 steps of retriever training after MLM made them
-worse: titles then lay by their form, 周报 or 点评.)
+makes such vectors worth clustering: k-means on them has, by hand, an AMI of 0.057 after MLM alone, 0.24 after 1,600
+steps with weight 1, 0.29 with weight 5, 0.43 after 4,000 with weight 10. (164 steps of retriever training after MLM
+made them worse: titles then lay by their form, 周报 or 点评.)
 """
 
 import csv
