@@ -12,7 +12,7 @@ root=..
 [ -d "$root/src/finbert2" ] && export PYTHONPATH="$(cd "$root" && pwd)/src${PYTHONPATH:+:$PYTHONPATH}"
 
 # Threads that spin while they wait stop other processes: see src/finbert2/cli.py.
-export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
+export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-2000}"
 
 if [ -n "${FINBERT2_PYTHON:-}" ]; then python=$FINBERT2_PYTHON
 elif [ -x "$root/.venv/bin/python" ]; then python=$root/.venv/bin/python

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 TEXTS = [
     "公司公告称，前三季度实现营业收入12.5亿元，同比增长8.3%，净利润2.1亿元。",

@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from finbert2.attention import Segments
+from finbert2.attention import Segments, attend
 
 NAME = "visible_sets"
 BUCKET = 64  # segments of like length, rounded up to a multiple of this, are attended to together
@@ -118,8 +117,8 @@ def block_attention(
             states[0][:, block[places]].transpose(0, 1)  # (n, heads, tokens, width)
             for states, places in ((query, "queries"), (key, "columns"), (value, "columns"))
         )
-        mask = torch.where(seen.unsqueeze(1), 0.0, float("-inf")).to(q.dtype).contiguous()
-        attended = scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, scale=scaling)
+        mask = torch.where(seen.unsqueeze(1), 0.0, float("-inf")).contiguous()
+        attended = attend(q, k, v, mask, scaling, dropout)
         asked = block["asked"]
         output = output.index_put((block["queries"][asked],), attended.transpose(1, 2)[asked])
     return output.unsqueeze(0), None
