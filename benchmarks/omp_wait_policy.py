@@ -1,7 +1,7 @@
 """How long waiting OpenMP threads should spin before they sleep: python benchmarks/omp_wait_policy.py.
 
-Times training steps of a packed 4 × 256 BERT in a process of its own, alone and beside a second one that does the same on
-the same cores, with OpenMP's default, with threads that sleep at once (OMP_WAIT_POLICY=PASSIVE), and with other spin
+Times training steps of a packed 4 × 256 BERT in a process of its own, alone and beside a second one that does the same
+on the same cores, with OpenMP's default, with threads that sleep at once (OMP_WAIT_POLICY=PASSIVE), and with other spin
 counts. Writes benchmarks/results/omp_wait_policy.json: seconds of the clock a step, median of --rounds processes.
 """
 

@@ -91,7 +91,8 @@ def step(found: dict[str, Any]) -> Section:
         for name, arm in table["arms"].items():
             label = name.replace("_", " ") + (", domain words" if words_of == "domain" else "")
             rate = arm["characters_per_cpu_second"]
-            rows.append((label, f"{arm['tokens_per_cpu_second']:,.0f}", f"{rate:,.0f}", f"{ours / rate:.2f}"))
+            ratio = found["ratios"].get(f"ours / {name}", 1.0) if words_of == "base" else ours / rate
+            rows.append((label, f"{arm['tokens_per_cpu_second']:,.0f}", f"{rate:,.0f}", f"{ratio:.2f}"))
             bars[label] = {"characters": rate}
     layers, width, *_ = found["shape"]
     precision = "bf16" if found["bf16"] else "fp32: the processor has no bf16"

@@ -13,8 +13,9 @@ forward, backward, clipping and AdamW on batches made beforehand. Real tokens co
     ours_fp32 …    ours with one technique switched off
     retromae       ours, RetroMAE; retromae_half predicts a random half of the tokens
 
-On a GPU also MFU (of the useful work alone), memory and largest batch. Rounds are interleaved; medians are
-reported. Writes benchmarks/results/pretrain_step_<model>_<device>.json.
+On a GPU also MFU (of the useful work alone), memory and largest batch. Rounds are interleaved; speeds are medians, a
+ratio is the median of the rounds' own ratios, since a machine's speed drifts. Writes
+benchmarks/results/pretrain_step_<model>_<device>.json.
 """
 
 import argparse
@@ -42,7 +43,11 @@ from finbert2.pretrain.model import BertForMaskedLM
 from finbert2.pretrain.packing import PackedRows, Place
 from finbert2.pretrain.retromae import RetroMAE
 
-SHAPES = {"tiny": (2, 64, 2, 16), "small": (4, 256, 4, 16), "base": (12, 768, 12, 8)}  # layers, width, heads, documents
+SHAPES = {
+    "tiny": (2, 64, 2, 16),
+    "small": (4, 256, 4, 16),
+    "base": (12, 768, 12, 32),
+}  # layers, width, heads, documents
 RATIO = 0.15
 
 
@@ -109,12 +114,14 @@ def batches(arm: Arm, windows: Windows, tokenizer: Any, documents: int, steps: i
         pool = random.permutation(count)[: 50 * documents]
         groups = pool[np.argsort(-windows.lengths[pool])].reshape(-1, documents)
     packed = max(1, round(documents * float(windows.lengths.mean()) / 512))
-    for _ in range(steps):
+    for step in range(steps):
         if arm.batches == "packed":
             item = rows.__getitems__([Place(0, int(r), RATIO) for r in random.integers(0, len(rows), packed)])
         else:
-            chosen = groups[random.integers(len(groups))] if arm.batches == "grouped" else None
-            chosen = random.permutation(count)[:documents] if chosen is None else chosen
+            if arm.batches == "grouped":  # evenly from the longest to the shortest: a token's cost depends on it
+                chosen = groups[(2 * step + 1) * len(groups) // (2 * steps)]
+            else:
+                chosen = random.permutation(count)[:documents]
             item = padded(windows, chosen, tokenizer.pad_token_id, arm.multiple)
         yield dense(collator(item), item) if arm.stock else collator(item)
 
@@ -237,7 +244,7 @@ def largest(arm: Arm, shape: tuple[int, int, int, int], windows: Windows, tokeni
 
 def measure(
     names: list[str], shape: tuple[int, int, int, int], windows: Windows, tokenizer: Any, steps: int, rounds: int
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Return speed of each arm, rounds interleaved."""
     speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     useful: dict[str, float] = {}
@@ -245,10 +252,10 @@ def measure(
         for name in names:
             arm = ARMS[name]
             model = build(arm, shape, tokenizer)
-            made = [moved(batch) for batch in batches(arm, windows, tokenizer, shape[3], steps + 1)]
+            made = [moved(batch) for batch in batches(arm, windows, tokenizer, shape[3], steps)]
             step = stepper(arm, model)
             step(made[0])
-            speeds[name].append(timed(step, made[1:]))
+            speeds[name].append(timed(step, made))
             origins = [batch["origin"] for batch in made]
             mean = sum(o.squares for o in origins) / sum(o.tokens for o in origins)
             useful[name] = flops_per_token(model, mean, RATIO, arm.decoder)
@@ -257,7 +264,7 @@ def measure(
     for name, pairs in speeds.items():
         cpu, wall = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
         table[name] = {"tokens_per_cpu_second": round(cpu, 1), "tokens_per_second": round(wall, 1)}
-        table[name]["spread"] = round((max(p[0] for p in pairs) - min(p[0] for p in pairs)) / cpu, 3)
+        table[name]["rounds"] = [round(pair[0], 1) for pair in pairs]
         peak = peak_flops(0, runtime.has_bf16())
         if peak:
             table[name]["mfu"] = round(wall * useful[name] / peak, 4)
@@ -307,16 +314,14 @@ def main() -> None:
                 "arms": table,
             }
     results["tables"] = tables
-    speed = {name: row["tokens_per_cpu_second"] for name, row in tables["base"]["arms"].items()}
-    stock = max((name for name in speed if name.startswith("stock")), key=lambda name: speed[name], default=None)
-    results["ratios"] = {
-        f"ours / {name}": round(speed["ours"] / speed[name], 2) for name in speed if "ours" in speed and name != "ours"
-    }
+    rounds = {name: np.array(row["rounds"]) for name, row in tables["base"]["arms"].items()}
+    ratios = {f"ours / {n}": rounds["ours"] / other for n, other in rounds.items() if n != "ours" and "ours" in rounds}
+    stock = max((n for n in rounds if n.startswith("stock")), key=lambda n: float(np.median(rounds[n])), default=None)
     if "domain" in tables and stock:
-        ours, theirs = (
-            t["characters_per_cpu_second"] for t in (tables["domain"]["arms"]["ours"], tables["base"]["arms"][stock])
-        )
-        results["ratios"]["ours with domain words / stock, characters"] = round(ours / theirs, 2)
+        density = tables["base"]["tokens_per_char"] / tables["domain"]["tokens_per_char"]
+        domain = np.array(tables["domain"]["arms"]["ours"]["rounds"]) * density
+        ratios["ours with domain words / stock, characters"] = domain / np.median(rounds[stock])
+    results["ratios"] = {name: round(float(np.median(ratio)), 2) for name, ratio in ratios.items()}
     results |= {"machine": runtime.machine(), "versions": runtime.versions()}
     place = Path(__file__).parent / "results" / f"pretrain_step_{options.model}_{runtime.device()}.json"
     files.write_json(place, results)

@@ -37,8 +37,8 @@ USAGE = "usage: finbert2 <stage> <verb> [flags]      flags of a verb: finbert2 <
 def main(argv: list[str] | None = None) -> None:
     """Import the verb that `argv` names and hand it the remaining arguments; exit 2 with the table if there is none."""
     argv = sys.argv[1:] if argv is None else argv
-    # Read when torch loads OpenMP: how long a waiting thread spins before it sleeps. Two training steps on the same cores
-    # wait for each other's spinning threads; threads that sleep at once make a step on a free machine a third slower.
+    # Read when torch loads OpenMP: how long a waiting thread spins before it sleeps. Two trainings on the same cores
+    # wait for each other's spinning threads; threads that sleep at once make a step on a free machine a quarter slower.
     # benchmarks/omp_wait_policy.py measures both.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     if argv[:1] in (["--version"], ["-V"]):

@@ -96,6 +96,21 @@ def test_packed_attention_equals_a_block_mask(tiny_bert, batch):
         assert torch.allclose(all_states(packed, batch), theirs.last_hidden_state[0], atol=2e-6)
 
 
+def test_packed_attention_under_bf16_has_an_fp32_gradient():
+    """On a CPU the gradient is that of fp32 at the same (bf16) inputs, rounded once; the output stays bf16."""
+    torch.manual_seed(0)
+    narrow = [torch.randn(1, 2, 50, 16).bfloat16().requires_grad_() for _ in range(3)]
+    wide = [tensor.detach().float().requires_grad_() for tensor in narrow]
+    segments, output = Segments(np.array([7, 30, 13])), torch.randn(1, 50, 2, 16).bfloat16()
+    for inputs, gradient in ((narrow, output), (wide, output.float())):
+        with torch.autocast("cpu", torch.bfloat16):
+            attended, _ = attention.packed_attention(torch.nn.Module(), *inputs, None, 0.25, segments=segments)
+        assert attended.dtype == inputs[0].dtype
+        attended.backward(gradient)
+    for one, other in zip(narrow, wide, strict=True):
+        assert torch.equal(one.grad, other.grad.bfloat16())
+
+
 def test_what_is_hidden_in_one_document_changes_no_other(tiny_bert, batch):
     """Neither another document nor padding is visible: changing its tokens moves nothing outside it."""
     model = load_model(tiny_bert).eval()
