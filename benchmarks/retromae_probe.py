@@ -1,11 +1,11 @@
 """Whether RetroMAE after MLM makes a better retriever than the same time of more MLM.
 
-    python benchmarks/retromae_probe.py --corpus corpus.jsonl --tokenizer FOLDER --retrieval SET SET
+    python benchmarks/retromae_probe.py --corpus corpus.jsonl --tokenizer FOLDER --retrieval SET SET [--start ENCODER]
 
-A 4 × 256 BERT is trained by MLM, then goes on for the same CPU-seconds by MLM, by RetroMAE, or by RetroMAE with the
-text's words predicted from [CLS] as well. Each is a retriever untuned (normalised [CLS]) and tuned by `retriever train`
-on each set with three seeds; `retriever evaluate` measures nDCG@10 on a sample of the set's test queries and passages.
-Writes benchmarks/results/retromae_probe.json.
+A 4 × 256 BERT is trained by MLM (or --start is a folder of `pretrain run`), then goes on for the same CPU-seconds by
+MLM, by RetroMAE, or by RetroMAE with the text's words predicted from [CLS] as well. Each is a retriever untuned
+(normalised [CLS]) and tuned by `retriever train` on each set with three seeds; `retriever evaluate` measures nDCG@10 on
+a sample of the set's test queries and passages. Writes benchmarks/results/retromae_probe.json.
 """
 
 import argparse
@@ -37,11 +37,16 @@ def pretrain(options: Any, cache: Path) -> dict[str, Any]:
     """Train the common MLM model and its continuations into `cache`; return steps and tokens of each."""
     tokenizer = AutoTokenizer.from_pretrained(options.tokenizer)
     windows = load_windows(options.corpus, "text", tokenizer, 512, cache, "train")
-    start = fresh(tokenizer)
-    met = {"start": train_ours(start, tokenizer, windows, options.start_seconds, cache / "out", 1e-3, 1, 0.15)}
-    run.export(start, tokenizer, cache / "start", DROPOUT)
+    start, met = options.start, {}
+    if start:
+        made = json.loads((Path(start) / "results.json").read_text(encoding="utf-8"))
+        met["start"] = {name: made[name] for name in ("steps", "loss_last")}
+    else:
+        start, model = str(cache / "start"), fresh(tokenizer)
+        met["start"] = train_ours(model, tokenizer, windows, options.start_seconds, cache / "out", 1e-3, 1, 0.15)
+        run.export(model, tokenizer, Path(start), DROPOUT)
     for name, (kind, ratio, words) in CONTINUATIONS.items():
-        model = kind.from_pretrained(cache / "start", attn_implementation=attention.register(), **NO_DROPOUT)
+        model = kind.from_pretrained(start, attn_implementation=attention.register(), **NO_DROPOUT)
         if isinstance(model, RetroMAE):
             model.start_decoder_from_encoder()
             model.cls_words_weight = words
@@ -79,6 +84,7 @@ def main() -> None:
     parser.add_argument("--corpus", nargs="+", required=True)
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--retrieval", nargs="+", required=True)
+    parser.add_argument("--start", help="an encoder trained by MLM; without it one is trained here")
     parser.add_argument("--start_seconds", type=float, default=300, help="CPU-seconds of the common MLM")
     parser.add_argument("--seconds", type=float, default=200, help="CPU-seconds of each continuation")
     parser.add_argument("--steps", type=int, default=150)
@@ -108,7 +114,7 @@ def main() -> None:
             print(data.name, name, json.dumps(row), flush=True)
     record = {"options": vars(options), "pretraining": met, "ndcg@10": table}
     record |= {"machine": runtime.machine(), "versions": runtime.versions()}
-    for name in ("corpus", "tokenizer", "cache", "retrieval"):
+    for name in ("corpus", "tokenizer", "cache", "retrieval", "start"):
         record["options"].pop(name)
     files.write_json(Path(__file__).parent / "results" / "retromae_probe.json", record)
 
