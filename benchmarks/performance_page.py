@@ -107,12 +107,14 @@ def step(found: dict[str, Any]) -> Section:
 
 def bought(found: dict[str, Any]) -> Section:
     """What the same time of training buys."""
-    rows = []
+    rows, bars = [], {}
     for name, arm in found["arms"].items():
-        numbers = {key: value for key, value in arm.items() if isinstance(value, int | float)}
-        rows.append((name, ", ".join(f"{key.replace('_', ' ')} {value:,.4g}" for key, value in numbers.items())))
-    text = f"{found['cpu_seconds_an_arm']:.0f} CPU-seconds an arm, the same model from the same seed."
-    return Section("Pretraining: what the same time buys", text, ("arm", "measured"), rows)
+        losses = [arm["held_out"][masks]["loss_per_char"] for masks in ("whole words", "single tokens")]
+        rows.append((name, f"{arm['steps']:,}", f"{arm['tokens']:,}", *(f"{loss:.3f}" for loss in losses)))
+        bars[name] = {"whole words": losses[0]}
+    text = f"{found['cpu_seconds_an_arm']:.0f} CPU-seconds an arm, the same model and seed. Held-out loss a character."
+    head = ("arm", "steps", "tokens", "loss, whole words masked", "loss, single tokens masked")
+    return Section("Pretraining: what the same time buys", text, head, rows, bars, "held-out loss per character")
 
 
 def inference(found: dict[str, Any]) -> Section:

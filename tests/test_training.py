@@ -11,6 +11,8 @@ def test_a_cut_off_checkpoint_is_passed_over(tmp_path):
         if whole:
             (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}", encoding="utf-8")
     assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1000")
+    (tmp_path / "checkpoint-1000" / "trainer_state.json").write_text('{"epoch": 1', encoding="utf-8")
+    assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-900"), "killed while it was written"
     assert training.last_checkpoint(tmp_path / "empty") is None
 
 

@@ -1,5 +1,6 @@
 """What every training run shares around HuggingFace's Trainer: progress line, resuming, loss curve."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,12 +72,27 @@ def train(trainer: Trainer, name: str) -> int:
 
 
 def last_checkpoint(output_dir: str | Path) -> str | None:
-    """Return the newest whole checkpoint of a run that was interrupted, or None.
+    """Return the newest whole checkpoint of a run that was interrupted, or None."""
+    whole = whole_checkpoints(output_dir)
+    return str(whole[-1]) if whole else None
 
-    `trainer_state.json` is written after the weights: a checkpoint without it was cut off by a kill or a full disk.
+
+def whole_checkpoints(output_dir: str | Path) -> list[Path]:
+    """Return a run's whole checkpoints, the oldest first."""
+    found = sorted(Path(output_dir).glob("checkpoint-*"), key=lambda path: step_of(str(path)))
+    return [path for path in found if is_whole(path)]
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Tell whether a checkpoint was written to its end: `trainer_state.json` is the last of it.
+
+    Where that is missing or ends early, a kill or a full disk cut the checkpoint off.
     """
-    whole = [path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")]
-    return max(map(str, whole), key=step_of, default=None)
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def step_of(checkpoint: str) -> int:

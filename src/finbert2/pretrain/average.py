@@ -13,8 +13,7 @@ WEIGHTS = "model.safetensors"
 
 def last_checkpoints(output_dir: str | Path, count: int) -> list[Path]:
     """Return the newest `count` checkpoints that hold their weights in one file, the oldest first."""
-    whole = [path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")]
-    found = sorted((path for path in whole if (path / WEIGHTS).exists()), key=lambda path: training.step_of(str(path)))
+    found = [path for path in training.whole_checkpoints(output_dir) if (path / WEIGHTS).exists()]
     return found[-count:]
 
 

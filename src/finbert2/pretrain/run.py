@@ -82,7 +82,7 @@ def train(trainer: "PretrainingTrainer", name: str) -> None:
     except (OSError, SafetensorError, RuntimeError) as error:
         step = trainer.state.global_step
         unfinished = Path(trainer.args.output_dir or "") / f"checkpoint-{step}"
-        if not unfinished.is_dir() or (unfinished / "trainer_state.json").exists():
+        if not unfinished.is_dir() or training.is_whole(unfinished):
             raise
         shutil.rmtree(unfinished)
         good = training.last_checkpoint(trainer.args.output_dir or "")
