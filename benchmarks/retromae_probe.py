@@ -5,7 +5,8 @@
 A 4 × 256 BERT is trained by MLM (or --start is a folder of `pretrain run`), then goes on for the same CPU-seconds by
 MLM, by RetroMAE, or by RetroMAE with the text's words predicted from [CLS] as well. Each is a retriever untuned
 (normalised [CLS]) and tuned by `retriever train` on each set with three seeds; `retriever evaluate` measures nDCG@10 on
-a sample of the set's test queries and passages. Writes benchmarks/results/retromae_probe.json.
+a sample of the set's test queries and passages. What --cache holds already is not made again. Writes
+benchmarks/results/retromae_probe.json.
 """
 
 import argparse
@@ -46,24 +47,32 @@ def pretrain(options: Any, cache: Path) -> dict[str, Any]:
         met["start"] = train_ours(model, tokenizer, windows, options.start_seconds, cache / "out", 1e-3, 1, 0.15)
         run.export(model, tokenizer, Path(start), DROPOUT)
     for name, (kind, ratio, words) in CONTINUATIONS.items():
+        finished = cache / name / "met.json"
+        if finished.exists():
+            met[name] = json.loads(finished.read_text(encoding="utf-8"))
+            continue
         model = kind.from_pretrained(start, attn_implementation=attention.register(), **NO_DROPOUT)
         if isinstance(model, RetroMAE):
             model.start_decoder_from_encoder()
             model.cls_words_weight = words
         met[name] = train_ours(model, tokenizer, windows, options.seconds, cache / "out", 5e-4, 1, ratio)
         run.export(model, tokenizer, cache / name, DROPOUT)
+        files.write_json(finished, met[name])
         print(name, met[name], flush=True)
     return met
 
 
-def ndcg(model: Path, data: Path, output: Path, options: Any) -> float:
-    """Return nDCG@10 of a retriever on the sampled test part of a set."""
-    retriever_evaluate.main([
-        "--model_name_or_path", str(model), "--data", str(data), "--output_dir", str(output),
-        "--max_queries", str(options.queries), "--max_passages", str(options.passages),
-    ])  # fmt: skip
-    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
-    return float(results["models"][str(model)]["ndcg@10"])
+def ndcg(model: Path, data: Path, output: Path, options: Any, seed: int | None = None) -> float:
+    """Return nDCG@10 of a retriever, tuned first where a seed is given, on the sampled test part of a set."""
+    found = output / "results.json"
+    if not found.exists():
+        retriever = str(model if seed is None else tuned(model, data, output / "model", seed, options))
+        retriever_evaluate.main([
+            "--model_name_or_path", retriever, "--data", str(data), "--output_dir", str(output),
+            "--max_queries", str(options.queries), "--max_passages", str(options.passages),
+        ])  # fmt: skip
+    results = json.loads(found.read_text(encoding="utf-8"))
+    return float(next(iter(results["models"].values()))["ndcg@10"])
 
 
 def tuned(model: Path, data: Path, output: Path, seed: int, options: Any) -> Path:
@@ -100,15 +109,7 @@ def main() -> None:
         for name in CONTINUATIONS:
             place = cache / f"{name}-{data.name}"
             row: dict[str, Any] = {"untuned": ndcg(cache / name, data, place / "untuned", options)}
-            row["tuned"] = [
-                ndcg(
-                    tuned(cache / name, data, place / f"tuned-{seed}", seed, options),
-                    data,
-                    place / f"eval-{seed}",
-                    options,
-                )
-                for seed in options.seeds
-            ]
+            row["tuned"] = [ndcg(cache / name, data, place / f"seed-{seed}", options, seed) for seed in options.seeds]
             row["tuned_mean"] = statistics.fmean(row["tuned"])
             table.setdefault(data.name, {})[name] = row
             print(data.name, name, json.dumps(row), flush=True)
