@@ -386,3 +386,17 @@ def test_compiled_equals_eager(tiny_bert, collate):
             assert compiled(**batch).loss.item() == pytest.approx(model(**batch).loss.item(), rel=1e-6)
     frames = torch._dynamo.utils.counters["frames"]
     assert frames["ok"] < 40
+
+
+def test_gradient_checkpointing_changes_neither_loss_nor_gradient(tiny_bert, collate):
+    """transformers recomputes its layers in their own call, which the model then takes."""
+    batch, models = collate(), [load_model(tiny_bert).train() for _ in range(2)]
+    for model in models:
+        for part in model.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0
+    models[1].gradient_checkpointing_enable()
+    for model in models:
+        model(**batch).loss.backward()
+    for (name, one), (_, other) in zip(*(model.named_parameters() for model in models), strict=True):
+        assert torch.allclose(one.grad, other.grad, atol=1e-7), name
