@@ -4,7 +4,8 @@
     same_amount    as many characters of DATA/corpus, which is financial
     financial      all of DATA/corpus
 
-One shape, one tokenizer, the same number of steps and tokens, by `finbert2 pretrain run`. WORK gets a folder of each;
+One shape, one tokenizer, the same number of steps and tokens, by `finbert2 pretrain run` (at the defaults half an hour
+each on two cores of 2023). WORK gets a folder of each;
 what is there already is kept. `labeler_tasks.py` then says what they are worth. Not for the NER tasks, whose training
 texts `general` has read.
 """
@@ -28,7 +29,8 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--encoders", nargs="+", default=["general", "same_amount", "financial"])
-    parser.add_argument("--steps", type=int, default=3600, help="steps of a row of 512 tokens")
+    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--batch", type=int, default=4, help="rows of 512 tokens a step")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     corpus = options.data / "corpus" / "corpus.jsonl.gz"
@@ -46,8 +48,8 @@ def main() -> None:
         command = [
             sys.executable, "-m", "finbert2", "pretrain", "run", "--objective", "mlm", *SIZE, "--tokenizer_name",
             options.tokenizer, "--train_data", str(source), "--valid_data", str(corpus.with_name("valid.jsonl.gz")),
-            "--max_steps", str(options.steps), "--per_device_train_batch_size", "1", "--learning_rate", "1e-3",
-            "--warmup_steps", "0.1", "--report_to", "none", "--output_dir", str(output),
+            "--max_steps", str(options.steps), "--per_device_train_batch_size", str(options.batch), "--learning_rate",
+            "1e-3", "--warmup_steps", "0.05", "--batch_ramp_steps", str(options.steps // 5), "--report_to", "none", "--output_dir", str(output),
         ]  # fmt: skip
         subprocess.run(command, check=True)
 

@@ -6,12 +6,13 @@ FOLDER holds `*/train_flagembedding.jsonl`. All arms take the same groups (a row
 same weights without dropout, AdamW, temperature 0.01, 512 tokens; a step is tokenising, collation, forward, backward,
 update. Each arm and round is a process of its own, rounds interleaved; the first-step losses have to agree to 1e-4
 (fp32). sentence-transformers runs its default collation, FlagEmbedding its own collator and model, both by scaled dot
-product attention. FlagEmbedding is left out where it is not installed. Writes benchmarks/results/retriever_train.json,
-one entry a setting.
+product attention. An arm that ends with an error (not installed; more than --memory_gib) is recorded with it. Writes
+benchmarks/results/retriever_train.json, one entry a setting.
 """
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -60,20 +61,26 @@ def groups_of(data: str, queries: int, group: int) -> Iterator[list[Any]]:
         yield [groups[place] for place in batch]
 
 
-def step_of(arm: str, model: Any, tokens: int) -> Callable[[list[Any]], Any]:
-    """Return the function from a batch of groups to its loss, tokenising included."""
+def step_of(arm: str, model: Any, tokens: int, bf16: bool) -> Callable[[list[Any]], Any]:
+    """Return the function from a batch of groups to its loss, tokenising included.
+
+    With bf16 the model's forward runs in autocast and returns fp32, as accelerate has it: GradCache calls it once more
+    in the backward pass, outside any context around the step.
+    """
+    from accelerate.utils import convert_outputs_to_fp32
     from sentence_transformers.sentence_transformer import losses
 
     from finbert2.retriever.collate import Collator
     from finbert2.retriever.loss import Contrastive, Objective
 
+    if arm == "flag_embedding":
+        return flag_embedding(model, bf16)
+    model.forward = convert_outputs_to_fp32(runtime.autocast(bf16)(model.forward))
     if arm.startswith("ours"):
         packing.pack(model)
         collate = Collator(model.tokenizer, LENGTH, LENGTH)
         ours = Contrastive(model, Objective(TEMPERATURE), tokens if arm == "ours_gradcache" else 0)
         return lambda groups: ours(*unpacked(collate(groups)))
-    if arm == "flag_embedding":
-        return flag_embedding(model)
     cached = arm.endswith("cached")
     peer = losses.CachedMultipleNegativesRankingLoss if cached else losses.MultipleNegativesRankingLoss
     theirs = peer(model, scale=1 / TEMPERATURE, **({"mini_batch_size": 32} if cached else {}))
@@ -95,7 +102,7 @@ def unpacked(batch: dict[str, Any]) -> tuple[list[dict[str, Any]], Any]:
     return [{key: batch[f"{column}_{key}"] for key in keys} for column in columns], batch["label"]
 
 
-def flag_embedding(model: Any) -> Callable[[list[Any]], Any]:
+def flag_embedding(model: Any, bf16: bool) -> Callable[[list[Any]], Any]:
     """Return FlagEmbedding's loss through its collator."""
     # Its package imports decoder rerankers, which ask transformers for a module that 5.24 no longer has.
     names = ("", "_prepare_4d_attention_mask", "_prepare_4d_causal_attention_mask")
@@ -103,6 +110,7 @@ def flag_embedding(model: Any) -> Callable[[list[Any]], Any]:
     for name in ("AttentionMaskConverter", *names[1:], f"{names[2]}_for_sdpa"):
         setattr(stub, name, lambda *_, **__: None)
     sys.modules.setdefault(stub.__name__, stub)
+    from accelerate.utils import convert_outputs_to_fp32
     from FlagEmbedding.abc.finetune.embedder.AbsDataset import AbsEmbedderCollator
     from FlagEmbedding.finetune.embedder.encoder_only.base.modeling import BiEncoderOnlyEmbedderModel
 
@@ -110,6 +118,7 @@ def flag_embedding(model: Any) -> Callable[[list[Any]], Any]:
         model[0].auto_model, model.tokenizer, temperature=TEMPERATURE, sentence_pooling_method="cls",
         normalize_embeddings=True,
     ).train()  # fmt: skip
+    peer.forward = convert_outputs_to_fp32(runtime.autocast(bf16)(peer.forward))
     collate = AbsEmbedderCollator(
         tokenizer=model.tokenizer, query_max_len=LENGTH, passage_max_len=LENGTH, pad_to_multiple_of=8, padding=True
     )
@@ -127,16 +136,17 @@ def work(options: argparse.Namespace) -> None:
 
     from finbert2 import encoder
 
+    if options.memory_gib:  # an error instead of the kernel ending whatever is largest
+        resource.setrlimit(resource.RLIMIT_AS, (options.memory_gib << 30,) * 2)
     model = encoder.load_sentence_transformer(options.model).float().train()
-    step = step_of(options.arm, model, options.tokens)
+    step = step_of(options.arm, model, options.tokens, options.bf16)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
     found: dict[str, Any] = {"seconds": [], "cpu_seconds": []}
     for _, groups in zip(
         range(options.warmup + options.steps), groups_of(options.data, options.queries, options.group), strict=False
     ):
         wall, cpu = time.perf_counter(), time.process_time()
-        with runtime.autocast(options.bf16):
-            loss = step(groups)
+        loss = step(groups)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -147,19 +157,21 @@ def work(options: argparse.Namespace) -> None:
     print(json.dumps(found | timed | {"peak_memory_gib": runtime.peak_memory_gib()}))
 
 
-def measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
-    """Return each arm's medians over interleaved rounds; an arm that cannot run says why."""
+def measure(options: argparse.Namespace, folder: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return each arm's medians over interleaved rounds, and why the arms that are missing could not run."""
     parts: dict[str, list[dict[str, Any]]] = {}
+    left_out: dict[str, str] = {}
     for _ in range(options.rounds):
-        for arm in options.arms:
+        for arm in [one for one in options.arms if one not in left_out]:
             command = [sys.executable, __file__, *sys.argv[1:], "--arm", arm, "--model", folder]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                print(f"{arm} left out: {done.stderr.strip().splitlines()[-1]}")
+                left_out[arm] = done.stderr.strip().splitlines()[-1]
+                print(f"{arm} left out: {left_out[arm]}")
                 continue
             parts.setdefault(arm, []).append(json.loads(done.stdout.splitlines()[-1]))
             print(arm, parts[arm][-1])
-    return {arm: summary(found, options.queries) for arm, found in parts.items()}
+    return {arm: summary(found, options.queries) for arm, found in parts.items()}, left_out
 
 
 def summary(found: list[dict[str, Any]], queries: int) -> dict[str, float]:
@@ -186,6 +198,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--memory_gib", type=int, default=0, help="address space an arm may take (0: all)")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--arm")
     parser.add_argument("--model")
@@ -201,15 +214,16 @@ def main() -> None:
     ]
     with tempfile.TemporaryDirectory() as folder:
         model_folder(Path(folder), options.shape, texts)
-        arms = measure(options, folder)
+        arms, left_out = measure(options, folder)
     losses = [one["first_loss"] for one in arms.values()]
     if not options.bf16 and max(losses) - min(losses) > 1e-4:
         sys.exit(f"the arms do not compute the same loss: {losses}")
-    ours = arms["ours"]["rows_per_second"]
+    ours = arms.get("ours", arms["ours_gradcache"])["rows_per_second"]
     ratios = {arm: ours / one["rows_per_second"] for arm, one in arms.items() if not arm.startswith("ours")}
-    keys = ("shape", "queries", "group", "tokens", "warmup", "steps", "rounds")
+    keys = ("shape", "queries", "group", "tokens", "warmup", "steps", "rounds", "memory_gib")
     setting = {key: getattr(options, key) for key in keys} | {"precision": "bf16" if options.bf16 else "fp32"}
-    entry = {**setting, "arms": arms, "ours_over": ratios, "machine": runtime.machine(), "versions": runtime.versions()}
+    entry = {**setting, "arms": arms, "left_out": left_out, "ours_over": ratios}
+    entry |= {"machine": runtime.machine(), "versions": runtime.versions()}
     earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     kept = [one for one in earlier if any(one[key] != value for key, value in setting.items() if key not in keys[3:])]
     files.write_json(RESULTS, [*kept, entry])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 DEPTH = 100
-WEIGHTS = [step / 10 for step in range(11)]
+WEIGHTS = [step / 20 for step in range(21)]
 
 
 @dataclasses.dataclass
