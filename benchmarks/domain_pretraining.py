@@ -48,8 +48,9 @@ def main() -> None:
         command = [
             sys.executable, "-m", "finbert2", "pretrain", "run", "--objective", "mlm", *SIZE, "--tokenizer_name",
             options.tokenizer, "--train_data", str(source), "--valid_data", str(corpus.with_name("valid.jsonl.gz")),
-            "--max_steps", str(options.steps), "--per_device_train_batch_size", str(options.batch), "--learning_rate",
-            "1e-3", "--warmup_steps", "0.05", "--batch_ramp_steps", str(options.steps // 5), "--report_to", "none", "--output_dir", str(output),
+            "--max_steps", str(options.steps), "--per_device_train_batch_size", str(options.batch),
+            "--learning_rate", "1e-3", "--warmup_steps", "0.05", "--batch_ramp_steps", str(options.steps // 5),
+            "--report_to", "none", "--output_dir", str(output),
         ]  # fmt: skip
         subprocess.run(command, check=True)
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TOKENS = {False: 4096, True: 65536}  # a forward pass, by whether the device is CUDA: a processor's cache is small
+FAIR_TOKENS, SHORTER = 1024, 0.9  # a padded batch of so many slots ends at a row below that share of its longest
+UNMASKED_TOKENS = 256  # the same where a batch without padding needs no mask
 
 
 class Encoder(Protocol):
@@ -132,12 +134,12 @@ def encode(
         return vectors.float().cpu().numpy().astype(np.float32).reshape(len(texts), width)
     start, limit = packing.position_start(packing.config_of(model)), model.max_seq_length or 512
     ids = [part for some in blocks(texts, 4096) for part in tokenised(model.tokenizer, some, limit)]
-    order = sorted(range(len(texts)), key=lambda place: -len(ids[place]))
+    lengths = [len(one) for one in ids]
     found = np.empty((len(texts), width), np.float32)
     was_training = model.training
     model.eval()
     with torch.inference_mode(), runtime.autocast(bf16), progress(len(texts), show_progress) as bar:
-        for places in batches(order, [len(one) for one in ids], batch_size, TOKENS[runtime.device() == "cuda"]):
+        for places in batches(longest_first(lengths), lengths, batch_size, TOKENS[runtime.device() == "cuda"]):
             features = packing.lay([ids[place] for place in places], start)
             vectors = packing.sentence_vectors(
                 model, {name: value.to(model.device) for name, value in features.items()}
@@ -171,6 +173,30 @@ def batches(order: Sequence[int], lengths: Sequence[int], most: int, tokens: int
         held += lengths[place]
     if batch:
         yield batch
+
+
+def padded_batches(lengths: Sequence[int], budget: int, unmasked: bool = False) -> Iterator[list[int]]:
+    """Yield lists of places, longest rows first, whose padded size stays within `budget` slots (or is one row).
+
+    A batch of a fair size ends where rows get much shorter: of few texts of all lengths a budget alone makes one batch.
+    With `unmasked`, for graphs that are faster without a mask, it is fair early and ends at the first shorter row.
+    """
+    fair, share = (UNMASKED_TOKENS, 1.0) if unmasked else (FAIR_TOKENS, SHORTER)
+    batch: list[int] = []
+    for place in longest_first(lengths):
+        longest = lengths[batch[0]] if batch else 0
+        shorter = len(batch) * longest >= fair and lengths[place] < share * longest
+        if batch and (shorter or (len(batch) + 1) * longest > budget):
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def longest_first(lengths: Sequence[int]) -> list[int]:
+    """Return the places of `lengths`, those of the longest first."""
+    return sorted(range(len(lengths)), key=lambda place: -lengths[place])
 
 
 def progress(total: int, shown: bool) -> Any:

@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from finbert2 import packing
+from finbert2.encoder import padded_batches
 from finbert2.errors import UserError
-from finbert2.labeler.forward import forward, padded_batches
+from finbert2.labeler.forward import forward
 from finbert2.labeler.model import Entity, Labeler, Settings, spans
 
 from ..conftest import TEXTS

@@ -57,7 +57,7 @@ def test_onnx_files_give_the_folders_vectors(model_folder, beir, tmp_path):
     opened = encoder.load_sentence_transformer(str(model_folder))
     prompted = [encoder.query_prompt(opened) + text for text in texts]
     ours = encoder.encode(opened, prompted, bf16=False)  # as the file computes, also where the processor has bf16
-    assert np.allclose(onnx_export.OnnxEncoder(model_folder / onnx_export.FP32, 2).encode(texts, True), ours, atol=1e-5)
+    assert np.allclose(onnx_export.OnnxEncoder(model_folder / onnx_export.FP32).encode(texts, True), ours, atol=1e-5)
     name = str(model_folder / onnx_export.INT8)
     evaluate.main(
         ["--model_name_or_path", name, str(model_folder), "--data", str(beir), "--output_dir", str(tmp_path / "o")]

@@ -8,8 +8,6 @@ from finbert2 import encoder, packing, runtime
 if TYPE_CHECKING:
     import torch
 
-FAIR_TOKENS, SHORTER = 1024, 0.9  # a batch of so many slots ends at a row below that share of its longest
-
 Answer = tuple[Sequence["torch.Tensor"], "torch.Tensor | None"]
 
 
@@ -26,8 +24,8 @@ def forward(
     lengths = [len(row) for row in ids]
     packed = isinstance(model, torch.nn.Module) and packing.can_pack_layers(model.config)
     batches = (
-        encoder.batches(longest_first(lengths), lengths, len(ids), batch_tokens) if packed
-        else padded_batches(lengths, batch_tokens)
+        encoder.batches(encoder.longest_first(lengths), lengths, len(ids), batch_tokens) if packed
+        else encoder.padded_batches(lengths, batch_tokens, unmasked=not isinstance(model, torch.nn.Module))
     )  # fmt: skip
     for places in batches:
         rows = [ids[place] for place in places]
@@ -61,25 +59,3 @@ def read_padded(model: Any, tokenizer: Any, rows: list[list[int]], layer: int | 
     batch = tokenizer.pad({"input_ids": rows}, return_tensors="pt")
     output = model(**batch.to(model.device), output_hidden_states=layer is not None)
     return list(output.logits.float().cpu()), None if layer is None else output.hidden_states[layer][:, 0]
-
-
-def padded_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Yield lists of places, longest rows first, whose padded size stays within `budget` slots (or is one row).
-
-    A batch of a fair size ends where rows get much shorter: of few texts of all lengths a budget alone makes one batch.
-    """
-    batch: list[int] = []
-    for place in longest_first(lengths):
-        longest = lengths[batch[0]] if batch else 0
-        shorter = len(batch) * longest >= FAIR_TOKENS and lengths[place] < SHORTER * longest
-        if batch and (shorter or (len(batch) + 1) * longest > budget):
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
-
-
-def longest_first(lengths: Sequence[int]) -> list[int]:
-    """Return the places of `lengths`, those of the longest first."""
-    return sorted(range(len(lengths)), key=lambda place: -lengths[place])

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from finbert2 import onnx_graph
 from finbert2.errors import UserError
 
 FILES = {"onnx": "model.onnx", "onnx-int8": "model_int8.onnx"}
@@ -19,10 +20,7 @@ class OnnxModel:
         path = folder / FOLDER / FILES[engine]
         if not path.exists():
             raise UserError(f"{path} does not exist: run  finbert2 labeler export --model_name_or_path {folder}  first")
-        runtime = require_onnxruntime()
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        self.session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.session = onnx_graph.session(path, torch.get_num_threads())
         self.names = {one.name for one in self.session.get_inputs()}
         self.config = config
         self.device = "cpu"
@@ -39,12 +37,3 @@ class OnnxModel:
             raise UserError("--cls_vectors needs --engine torch: the exported graph has no hidden states")
         feed = {name: value.numpy() for name, value in batch.items() if name in self.names}
         return SimpleNamespace(logits=torch.from_numpy(self.session.run(["logits"], feed)[0]))
-
-
-def require_onnxruntime() -> Any:
-    """Return the module `onnxruntime`, or raise `UserError` saying how to get it."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError("ONNX needs packages that are not installed: pip install 'finbert2[onnx]'") from None
-    return onnxruntime

@@ -111,7 +111,7 @@ def encoders(options: Options) -> "Iterator[tuple[str, Encoder]]":
 
     for name in dict.fromkeys(options.model_name_or_path):
         if name.endswith(".onnx"):
-            yield name, OnnxEncoder(name, batch_size=options.batch_size)
+            yield name, OnnxEncoder(name)
         else:
             yield name, SentenceEncoder(name, batch_size=options.batch_size)
     if options.endpoint:

@@ -1,31 +1,19 @@
 """ONNX files of a model folder, in fp32 and dynamic int8, where sentence-transformers and TEI look for them."""
 
 import json
-import logging
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import encoder
+from finbert2 import encoder, onnx_graph
 from finbert2.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-log = logging.getLogger(__name__)
 FP32, INT8 = "onnx/model.onnx", "onnx/model_quantized.onnx"
-
-
-def need() -> None:
-    """Raise `UserError` where the packages of ONNX are not installed."""
-    import importlib.util
-
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"ONNX needs {', '.join(missing)}: pip install 'finbert2[onnx]'")
 
 
 def wrapped(model: Any) -> "torch.nn.Module":
@@ -59,40 +47,23 @@ def export(folder: str | Path, quantise: bool = True) -> list[Path]:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    need()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators of packages that nobody uses here
-    warnings.filterwarnings("ignore", message=".*The axis name.*")
+    onnx_graph.need()
     folder = Path(folder)
     tokenizer = encoder.load(AutoTokenizer.from_pretrained, str(folder))
-    model = encoder.load(AutoModel.from_pretrained, str(folder), attn_implementation="sdpa", add_pooling_layer=False)
+    model = encoder.load(AutoModel.from_pretrained, str(folder), attn_implementation="eager", add_pooling_layer=False)
     batch = tokenizer(["加息", "美联储加息对科技股的影响"], padding=True, return_tensors="pt")
-    names = ["input_ids", "attention_mask", "token_type_ids"]
     batch.setdefault("token_type_ids", torch.zeros_like(batch["input_ids"]))
-    texts, tokens = torch.export.Dim("texts", min=1), torch.export.Dim("tokens", min=2, max=512)
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     (folder / "onnx").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".onnx.") as part:
-        whole = Path(part) / "model.onnx"
-        torch.onnx.export(
-            wrapped(model.float()), tuple(batch[name] for name in names), str(whole), input_names=names,
-            output_names=["last_hidden_state"], dynamo=True, external_data=False, verbose=False,
-            dynamic_shapes={name: {0: texts, 1: tokens} for name in names},
-        )  # fmt: skip
-        written = [whole]
+        written = [Path(part) / Path(FP32).name]
+        onnx_graph.write(wrapped(model.float()), model.config, inputs, "last_hidden_state", 512, written[0])
         if quantise:
-            written.append(quantised(whole, Path(part) / "model_quantized.onnx"))
+            written.append(Path(part) / Path(INT8).name)
+            onnx_graph.quantise(*written)
+        for path in written:
+            onnx_graph.fuse_attention(path, model.config.num_attention_heads)
         return [path.replace(folder / "onnx" / path.name) for path in written]
-
-
-def quantised(source: Path, target: Path) -> Path:
-    """Write a model whose matrix products are int8: weights with a scale a channel, activations scaled as they come."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    logging.getLogger().setLevel(logging.ERROR)  # it recommends a step that it does itself
-    quantize_dynamic(
-        source, target, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8,
-        extra_options={"DefaultTensorType": 1},
-    )  # fmt: skip
-    return target
 
 
 def setting(path: Path, name: str, default: Any) -> Any:
@@ -103,22 +74,16 @@ def setting(path: Path, name: str, default: Any) -> Any:
 class OnnxEncoder:
     """The `Encoder` of an exported file in a model folder with CLS pooling, longest texts first."""
 
-    def __init__(self, path: str | Path, batch_size: int = 32, threads: int = 0) -> None:
-        import onnxruntime
+    def __init__(self, path: str | Path, threads: int = 0) -> None:
         from transformers import AutoTokenizer
 
-        need()
         if not Path(path).is_file():
             raise UserError(f"{path} does not exist: `finbert2 retriever export` writes it into a model folder")
         folder = Path(path).parents[1]
         if not setting(folder / "1_Pooling" / "config.json", "pooling_mode_cls_token", True):
             raise UserError(f"{path} is read by its CLS vector, but {folder} pools otherwise: name the folder instead")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+        self.session = onnx_graph.session(Path(path), threads)
         self.tokenizer = encoder.load(AutoTokenizer.from_pretrained, str(folder))
-        self.batch_size = batch_size
         self.prompt = setting(folder / "config_sentence_transformers.json", "prompts", {}).get("query") or ""
         longest = setting(folder / "sentence_bert_config.json", "max_seq_length", 512)
         self.limit = min(self.tokenizer.model_max_length, longest, 512)
@@ -129,10 +94,10 @@ class OnnxEncoder:
 
         texts = [self.prompt + text for text in texts] if is_query else list(texts)
         ids = encoder.tokenised(self.tokenizer, texts, self.limit)
-        order = sorted(range(len(texts)), key=lambda place: -len(ids[place]))
+        lengths = [len(one) for one in ids]
         found: list[Any] = [None] * len(texts)
         with encoder.progress(len(texts), show_progress) as bar:
-            for places in encoder.batches(order, [len(one) for one in ids], self.batch_size, encoder.TOKENS[False]):
+            for places in encoder.padded_batches(lengths, encoder.TOKENS[False], unmasked=True):
                 batch = self.tokenizer.pad({"input_ids": [ids[place] for place in places]}, return_tensors="np")
                 feed = {name: batch[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
                 feed["token_type_ids"] = np.zeros_like(feed["input_ids"])

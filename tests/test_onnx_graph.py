@@ -1,0 +1,76 @@
+"""Fused ONNX graphs: the same numbers as torch, with and without padding."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from finbert2 import onnx_graph
+from finbert2.encoder import padded_batches
+from finbert2.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_bert, tmp_path_factory):
+    """The tiny BERT in torch, and its graph in fp32 and int8, before and after its attention was fused."""
+    torch, onnx = pytest.importorskip("torch"), pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    from transformers import AutoModel
+
+    from finbert2.retriever.onnx_export import wrapped
+
+    model = AutoModel.from_pretrained(tiny_bert, attn_implementation="eager", add_pooling_layer=False)
+    module, paths = wrapped(model), [tmp_path_factory.mktemp("onnx") / name for name in ("fp32.onnx", "int8.onnx")]
+    ids = torch.tensor([[2, 9, 8, 3], [2, 7, 3, 0]])
+    inputs = {"input_ids": ids, "attention_mask": (ids > 0).long(), "token_type_ids": torch.zeros_like(ids)}
+    onnx_graph.write(module, model.config, inputs, "last_hidden_state", 128, paths[0])
+    onnx_graph.quantise(*paths)
+    kinds = [{node.op_type for node in onnx.load(path).graph.node} for path in paths]
+    fused = [onnx_graph.fuse_attention(path, model.config.num_attention_heads) for path in paths]
+    return module, paths, kinds, fused
+
+
+@pytest.mark.slow
+def test_every_layers_attention_becomes_one_node_in_two_forms(exported):
+    onnx = pytest.importorskip("onnx")
+    _, paths, kinds, fused = exported
+    assert fused == [2, 2] and all("Softmax" in one and "If" not in one for one in kinds)
+    for path in paths:
+        graph = onnx.load(path).graph
+        assert not {"Softmax", "Transpose"} & {node.op_type for node in graph.node}
+        branches = [attribute.g.node for node in graph.node if node.op_type == "If" for attribute in node.attribute]
+        assert [[node.op_type for node in branch] for branch in branches] == [["MultiHeadAttention"]] * 4
+        assert sorted(len(branch[0].input) for branch in branches) == [3, 3, 5, 5]
+        assert onnx_graph.fuse_attention(path, 2) == 0  # nothing is left to do, and nothing is done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lengths", [[7], [5, 5, 5], [128, 2, 77]])
+def test_both_forms_answer_as_torch_does(exported, lengths):
+    import torch
+
+    module, paths, _, _ = exported
+    chance = np.random.default_rng(0)
+    mask = np.array([[1] * one + [0] * (max(lengths) - one) for one in lengths])
+    ids = chance.integers(5, 60, mask.shape) * mask
+    feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    with torch.inference_mode():
+        expected = module(**{name: torch.from_numpy(value) for name, value in feed.items()}).numpy()
+    for path, tolerance in zip(paths, (1e-5, 0.1), strict=True):
+        found = onnx_graph.session(path, 1).run(["last_hidden_state"], feed)[0]
+        assert np.abs(found - expected)[mask == 1].max() < tolerance
+
+
+def test_batches_for_a_graph_that_is_faster_without_a_mask():
+    # 300 slots are enough: the next length begins a batch; the short ones, in one batch, are padded.
+    assert list(padded_batches([300, 300, 299, 20, 19, 18], 8192, unmasked=True)) == [[0, 1], [2], [3, 4, 5]]
+    assert list(padded_batches([130, 130, 129], 8192, unmasked=True)) == [[0, 1], [2]]
+    assert list(padded_batches([300, 300, 300], 600, unmasked=True)) == [[0, 1], [2]]
+
+
+def test_missing_packages_are_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name != "onnx" else object())
+    with pytest.raises(UserError) as raised:
+        onnx_graph.need()
+    assert str(raised.value) == "ONNX needs onnxscript, onnxruntime, not installed here: pip install 'finbert2[onnx]'"
