@@ -58,6 +58,18 @@ def lay(texts_ids: Sequence[Sequence[int]], start: int = 0) -> dict[str, "torch.
     }
 
 
+def joined(features: Sequence[dict[str, "torch.Tensor"]]) -> dict[str, "torch.Tensor"]:
+    """Return several of what `lay` returns, laid end to end as one."""
+    import torch
+
+    ends, total = [torch.zeros_like(features[0]["cu_seq_lens_q"][:1])], 0
+    for one in features:
+        ends.append(one["cu_seq_lens_q"][1:] + total)
+        total += one["input_ids"].shape[1]
+    laid = {name: torch.cat([one[name] for one in features], dim=1) for name in ("input_ids", "position_ids")}
+    return laid | {"cu_seq_lens_q": torch.cat(ends)}
+
+
 def sentence_vectors(model: "SentenceTransformer", features: dict[str, "torch.Tensor"]) -> "torch.Tensor":
     """Return the vectors (texts, width) of `features`, as `lay` returns them, by a model that `can_pack`."""
     transformer, pooling, *others = (module for module in model)
@@ -78,6 +90,7 @@ def states(encoder: Any, features: dict[str, "torch.Tensor"], firsts_only: bool 
     first token of each text alone (texts, width): of twelve layers that saves a fourteenth, of four a fifth.
     """
     import numpy as np
+    from torch.utils.checkpoint import checkpoint
 
     from finbert2.attention import Segments, apply_layer
 
@@ -86,7 +99,10 @@ def states(encoder: Any, features: dict[str, "torch.Tensor"], firsts_only: bool 
     yield hidden[0]
     *layers, last = encoder.encoder.layer
     for layer in layers:
-        hidden = apply_layer(layer, hidden, segments)
+        if layer.gradient_checkpointing and layer.training:  # which transformers does in the layer's own call
+            hidden = checkpoint(apply_layer, layer, hidden, segments, use_reentrant=False)
+        else:
+            hidden = apply_layer(layer, hidden, segments)
         yield hidden[0]
     if firsts_only:
         firsts = features["cu_seq_lens_q"][:-1].long()

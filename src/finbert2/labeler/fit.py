@@ -5,9 +5,9 @@ import logging
 from collections import Counter
 from typing import Any
 
-from finbert2 import encoder, training
+from finbert2 import encoder, packing, training
 from finbert2.errors import UserError
-from finbert2.labeler import features
+from finbert2.labeler import features, packed
 from finbert2.labeler.features import Task
 from finbert2.labeler.model import Labeler, Settings
 from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments
@@ -33,18 +33,24 @@ def fine_tune(options: LabelerArguments, training_args: LabelerTrainingArguments
     train, dev, score = inputs(task, tokenizer, length, options.long_texts)
     if ner and training_args.metric_for_best_model == "macro_f1":
         training_args.metric_for_best_model = "f1"
+    collator: Any = (DataCollatorForTokenClassification if ner else DataCollatorWithPadding)(tokenizer)
+    if packing.can_pack_layers(model.config) and training_args.n_gpu <= 1:  # DataParallel would cut the row into pieces
+        packed.pack(model)
+        collator = packed.Collator(packing.position_start(model.config))
     trainer = LabelTrainer(
         model=add_adapters(model, training_args.lora_rank, ner), args=training_args, train_dataset=train,
         eval_dataset=dev, processing_class=tokenizer, compute_metrics=score,
-        data_collator=(DataCollatorForTokenClassification if ner else DataCollatorWithPadding)(tokenizer),
-        multi_label=task.multi_label,
+        data_collator=collator, multi_label=task.multi_label,
         weights=balanced(task) if training_args.class_weights == "balanced" else None,
         callbacks=[EarlyStoppingCallback(training_args.early_stopping)] if training_args.early_stopping else [],
     )  # fmt: skip
     training.train(trainer, task.kind)
-    trained = trainer.model
+    trained: Any = trainer.model
+    if training_args.lora_rank:
+        trained = trained.merge_and_unload()
+    packed.unpack(trained)
     return Labeler(
-        trained.merge_and_unload() if training_args.lora_rank else trained,
+        trained,
         tokenizer,
         Settings(task.kind, length, options.long_texts, task.multi_label),
     ), trainer

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from finbert2 import encoder, packing, runtime
+from finbert2.labeler import packed
 
 if TYPE_CHECKING:
     import torch
@@ -22,36 +23,26 @@ def forward(
     import torch
 
     lengths = [len(row) for row in ids]
-    packed = isinstance(model, torch.nn.Module) and packing.can_pack_layers(model.config)
+    can_pack = isinstance(model, torch.nn.Module) and packing.can_pack_layers(model.config)
     batches = (
-        encoder.batches(encoder.longest_first(lengths), lengths, len(ids), batch_tokens) if packed
+        encoder.batches(encoder.longest_first(lengths), lengths, len(ids), batch_tokens) if can_pack
         else encoder.padded_batches(lengths, batch_tokens, unmasked=not isinstance(model, torch.nn.Module))
     )  # fmt: skip
     for places in batches:
         rows = [ids[place] for place in places]
         with torch.inference_mode(), runtime.autocast():
-            logits, vectors = read_packed(model, rows, layer) if packed else read_padded(model, tokenizer, rows, layer)
+            logits, vectors = (
+                read_packed(model, rows, layer) if can_pack else read_padded(model, tokenizer, rows, layer)
+            )
         yield places, logits, None if vectors is None else vectors.float().cpu()
 
 
 def read_packed(model: Any, rows: list[list[int]], layer: int | None) -> Answer:
-    """Return logits and [CLS] vectors of texts laid end to end; a classifier's last layer is computed for [CLS] alone.
-
-    The model's own attention is left as it is, so that others may go on using it.
-    """
-    base, tagger = model.base_model, "TokenClassification" in type(model).__name__
+    """Return logits and [CLS] vectors of texts laid end to end."""
     features = packing.lay(rows, packing.position_start(model.config))
-    features = {name: value.to(model.device) for name, value in features.items()}
-    firsts = features["cu_seq_lens_q"][:-1].long()
-    wanted, vectors = None if layer is None else layer % (model.config.num_hidden_layers + 1), None
-    for number, states in enumerate(packing.states(base, features, firsts_only=not tagger)):
-        if number == wanted:
-            vectors = states if len(states) == len(firsts) else states[firsts]
-    if tagger:
-        return model.classifier(states).float().cpu().split([len(row) for row in rows]), vectors
-    states = states.unsqueeze(1)  # (texts, 1, width): all that a pooler and a head look at
-    logits = model.classifier(states if base.pooler is None else base.pooler(states))
-    return list(logits.float().cpu()), vectors
+    found, vectors = packed.logits(model, {name: value.to(model.device) for name, value in features.items()}, layer)
+    found = found.float().cpu()
+    return found.split([len(row) for row in rows]) if packed.is_tagger(model) else list(found), vectors
 
 
 def read_padded(model: Any, tokenizer: Any, rows: list[list[int]], layer: int | None) -> Answer:

@@ -7,6 +7,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
+from finbert2 import packing
 from finbert2.labeler.features import IGNORED
 from finbert2.labeler.options import LabelerTrainingArguments
 
@@ -33,7 +34,10 @@ class LabelTrainer(Trainer):
         features = {name: value for name, value in inputs.items() if name != "labels"}
         twice = model.training and self.args.r_drop > 0
         if twice:  # two passes with different dropout, as one batch (Liang et al. 2021, arXiv 2106.14448, algorithm 1)
-            features = {name: torch.cat([value, value]) for name, value in features.items()}
+            features = (
+                packing.joined([features, features]) if "cu_seq_lens_q" in features
+                else {name: torch.cat([value, value]) for name, value in features.items()}
+            )  # fmt: skip
         output = model(**features)
         logits = output["logits"].float()
         value = self.label_loss(logits, torch.cat([labels, labels]) if twice else labels)

@@ -9,6 +9,8 @@ from sentence_transformers.base.losses import CachedLossMixin
 from sentence_transformers.util import all_gather_with_grad, get_rank
 from torch.nn.functional import cross_entropy, normalize
 
+from finbert2 import packing
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
@@ -133,7 +135,9 @@ class Contrastive(CachedLossMixin, torch.nn.Module):
             labels["guide"] = self.guide[0].cosines(features)
         if self.uses_gradient_cache and (is_distributed() or self.exceeds_chunk(features)):
             return self.forward_cached(features, labels)  # type: ignore[arg-type]
-        vectors = self.model(joined(features))["sentence_embedding"]  # one pass: DDP counts the gradients of one
+        vectors = self.model(packing.joined(features))[
+            "sentence_embedding"
+        ]  # one pass: DDP counts the gradients of one
         return self.objective_of(vectors.split([len(one["cu_seq_lens_q"]) - 1 for one in features]), labels)
 
     def exceeds_chunk(self, features: Sequence[Features]) -> bool:
@@ -190,16 +194,6 @@ class Guide(CachedLossMixin):
         with torch.no_grad():
             queries, passages, _ = gather(columns)
             return cosine(queries, passages)
-
-
-def joined(features: Sequence[Features]) -> Features:
-    """Return columns laid end to end as one."""
-    ends, total = [torch.zeros_like(features[0]["cu_seq_lens_q"][:1])], 0
-    for one in features:
-        ends.append(one["cu_seq_lens_q"][1:] + total)
-        total += one["input_ids"].shape[1]
-    laid = {name: torch.cat([one[name] for one in features], dim=1) for name in ("input_ids", "position_ids")}
-    return laid | {"cu_seq_lens_q": torch.cat(ends)}
 
 
 def gather(columns: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
