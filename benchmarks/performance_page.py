@@ -144,6 +144,21 @@ def stream(found: dict[str, Any]) -> Section:
                    ("rows", "rows per CPU-second", "memory at the peak"), rows)  # fmt: skip
 
 
+def tuning(found: list[dict[str, Any]]) -> Section:
+    """Fine-tuning beside transformers' Trainer."""
+    rows, bars = [], {}
+    for one in found:
+        setting = f"{one['shape']}, {one['task']}, {one['batch']} rows, {one['precision']}"
+        for arm, value in one["arms"].items():
+            ratio = f"{one['ours_over']:.2f}" if arm != "ours" else "–"
+            memory_gib = f"{value['peak_memory_gib']:.2f}"
+            rows.append((setting, arm, f"{value['rows_per_second']:.1f}", memory_gib, ratio))
+            bars.setdefault(setting, {})[arm] = value["rows_per_second"]
+    text = "Same batches and weights; transformers' Trainer with batches grouped by length, padded to a multiple of 8."
+    head = ("model, task, batch", "arm", "rows per second", "peak GiB", "ours is so many times as fast")
+    return Section("Labeler: training", text, head, rows, bars, "rows per second")
+
+
 def training(found: list[dict[str, Any]]) -> Section:
     """Contrastive training beside the peers."""
     rows, bars = [], {}
@@ -222,8 +237,9 @@ def topics(found: dict[str, Any]) -> Section:
 SECTIONS: dict[str, Callable[[Any], Section]] = {
     "corpus_throughput": corpus, "corpus_memory": memory, "domain_words": words, "collator": collator,
     "pretrain_step_small_cpu": step, "pretrain_step_base_cpu": step, "pretrain_step_base_cuda": step,
-    "pretrain_quality": bought, "labeler_inference": inference, "labeler_stream": stream, "retriever_train": training,
-    "retriever_encode": encoding, "retriever_mine": mining, "vector_store": vectors, "topics_cost": topics,
+    "pretrain_quality": bought, "labeler_train": tuning, "labeler_inference": inference, "labeler_stream": stream,
+    "retriever_train": training, "retriever_encode": encoding, "retriever_mine": mining, "vector_store": vectors,
+    "topics_cost": topics,
 }  # fmt: skip
 
 

@@ -52,6 +52,8 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             "labeler_long_texts.py", str(data / "classification" / "sc2_sentiment"), financial,
             "--work_dir", str(work / "labeler_long_texts"),
         ],
+        "labeler_train": ["labeler_train.py", str(data)],
+        "labeler_train_base": ["labeler_train.py", str(data), "--shape", "base"],
         "labeler_inference": ["labeler_inference.py", str(data)],
         "labeler_stream": ["labeler_stream.py"],
         "retromae_probe": [

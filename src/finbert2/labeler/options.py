@@ -52,7 +52,10 @@ class LabelerTrainingArguments(args.TrainingArguments):
     per_device_eval_batch_size: int = args.option("rows a forward pass of the development part", default=64)
     weight_decay: float = args.option("weight decay, not on norms and biases", default=0.01)
     warmup_steps: float = args.option("warm-up steps; below 1 a share of all", default=0.1)
-    train_sampling_strategy: str = args.option("group_by_length wastes no padding", default="group_by_length")
+    train_sampling_strategy: str = args.option(
+        "group_by_length: rows of like length together, which matters to models that are padded; or random",
+        default="group_by_length",
+    )
     eval_strategy: str = args.option("when the development part is scored", default="epoch")
     save_strategy: str = args.option("when a checkpoint is written; has to match eval_strategy", default="epoch")
     load_best_model_at_end: bool = args.option("keep the best epoch, not the last", default=True)
