@@ -75,9 +75,10 @@ def step_of(arm: str, model: Any, tokens: int, bf16: bool) -> Callable[[list[Any
 
     if arm == "flag_embedding":
         return flag_embedding(model, bf16)
-    model.forward = convert_outputs_to_fp32(runtime.autocast(bf16)(model.forward))
     if arm.startswith("ours"):
         packing.pack(model)
+    model.forward = convert_outputs_to_fp32(runtime.autocast(bf16)(model.forward))
+    if arm.startswith("ours"):
         collate = Collator(model.tokenizer, LENGTH, LENGTH)
         ours = Contrastive(model, Objective(TEMPERATURE), tokens if arm == "ours_gradcache" else 0)
         return lambda groups: ours(*unpacked(collate(groups)))

@@ -1,6 +1,7 @@
 """Texts laid end to end without padding, as the suite's attention and sentence-transformers' pooling read them."""
 
 import itertools
+import types
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,15 +25,18 @@ def can_pack_layers(config: Any) -> bool:
 
 
 def pack(model: "SentenceTransformer") -> None:
-    """Make the encoder read texts without padding.
+    """Make a model's forward take what `lay` returns, by `sentence_vectors`, besides the padded batches of before.
 
-    sentence-transformers does so by itself where FlashAttention-2 is installed; with the suite's attention its pooling
-    and its GradCache read the same layout on any device.
+    It is the forward and not a function beside it, so that DDP and autocast, which wrap the forward, are part of it.
     """
-    from finbert2 import attention
+    padded = model.forward
 
-    transformer: Any = model[0]
-    transformer.auto_model.set_attn_implementation(attention.register())
+    def forward(self: Any, features: dict[str, Any], **others: Any) -> dict[str, Any]:
+        if "cu_seq_lens_q" not in features:
+            return padded(features, **others)
+        return features | {"sentence_embedding": sentence_vectors(self, features)}
+
+    model.forward = types.MethodType(forward, model)  # type: ignore[method-assign]
 
 
 def config_of(model: "SentenceTransformer") -> Any:
