@@ -29,8 +29,8 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--encoders", nargs="+", default=["general", "same_amount", "financial"])
-    parser.add_argument("--steps", type=int, default=9000)
-    parser.add_argument("--batch", type=int, default=4, help="rows of 512 tokens a step")
+    parser.add_argument("--steps", type=int, default=11000)
+    parser.add_argument("--batch", type=int, default=2, help="rows of 512 tokens a step")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     corpus = options.data / "corpus" / "corpus.jsonl.gz"
@@ -50,6 +50,7 @@ def main() -> None:
             options.tokenizer, "--train_data", str(source), "--valid_data", str(corpus.with_name("valid.jsonl.gz")),
             "--max_steps", str(options.steps), "--per_device_train_batch_size", str(options.batch),
             "--learning_rate", "1e-3", "--warmup_steps", "0.05", "--batch_ramp_steps", str(options.steps // 5),
+            "--mask_ratio", "0.5", "--later_mask_ratios", "0.6:0.3",
             "--report_to", "none", "--output_dir", str(output),
         ]  # fmt: skip
         subprocess.run(command, check=True)
