@@ -5,7 +5,7 @@
     financial      all of DATA/corpus
 
 One shape, one tokenizer, the same number of steps and tokens, by `finbert2 pretrain run` (at the defaults half an hour
-each on two cores of 2023). WORK gets a folder of each;
+each on two cores with AMX). WORK gets a folder of each;
 what is there already is kept. `labeler_tasks.py` then says what they are worth. Not for the NER tasks, whose training
 texts `general` has read.
 """
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--encoders", nargs="+", default=["general", "same_amount", "financial"])
-    parser.add_argument("--steps", type=int, default=11000)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--batch", type=int, default=2, help="rows of 512 tokens a step")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,8 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
         "pretrain_step_base": ["pretrain_step.py", "--corpus", corpus, *tokenizers, "--model", "base"],
         "pretrain_quality": ["pretrain_quality.py", "--corpus", corpus, "--valid", valid, *tokenizers],
         "mask_ratio": [
-            "mask_ratio.py", "--corpus", corpus, "--valid", valid, "--tokenizer", base, "--work", str(work / "mask_ratio"),
+            "mask_ratio.py", "--corpus", corpus, "--valid", valid, "--tokenizer", base,
+            "--work", str(work / "mask_ratio"),
         ],
         "domain_pretraining": ["domain_pretraining.py", str(data), str(encoders), "--tokenizer", base],
         "labeler_tasks": [
