@@ -1,5 +1,6 @@
 """The process: seed, device, precision, logging, and what a results file says of the machine."""
 
+import ctypes
 import functools
 import importlib.metadata
 import logging
@@ -19,6 +20,7 @@ PACKAGES = (
 
 def setup_process() -> None:
     """Send log lines to standard error and quieten libraries that speak of their own affairs."""
+    keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("finbert2").setLevel(logging.INFO if is_main_process() else logging.WARNING)
     # Set before any tokenizer is used: a forked loader worker would otherwise print a page of advice.
@@ -122,6 +124,19 @@ def versions() -> dict[str, str]:
     """Return the versions of the suite and of the packages that its numbers depend on."""
     found = {"finbert2": importlib.metadata.version("finbert2")} if is_installed("finbert2") else {}
     return found | {name: importlib.metadata.version(name) for name in PACKAGES if is_installed(name)}
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what large tensors free for the next ones, where it is glibc.
+
+    It would give blocks of some megabytes back to the system at once, and a step on a CPU would spend up to a quarter
+    of its time having the pages of the same tensors handed out and zeroed anew (docs/pretrain.md).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # malloc.h
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_threshold, 2**30)
 
 
 def is_installed(package: str) -> bool:
