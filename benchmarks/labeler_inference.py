@@ -1,9 +1,10 @@
 """Labelling texts of SC_2's lengths with a BERT-base: python benchmarks/labeler_inference.py DATA [--texts 64].
 
 Side by side, in one process and interleaved: the original's way (batches of 32 in file order, padded, two forwards
-each, fp32), transformers' pipeline at the best of three batch sizes, ours in torch, ours in ONNX int8. Seconds are CPU
-seconds of all threads. Weights are random: they cost what trained ones do. Whether int8 answers as fp32 does is asked
-of a trained model, where one is named: --trained FOLDER --test_data FILE (--rounds 0 for that alone). Writes
+each, fp32), transformers' pipeline at the best of three batch sizes (fp32), ours in torch (bf16 where the processor has
+it), in torch in fp32, in ONNX int8. Seconds are CPU seconds of all threads. Weights are random: they cost what trained
+ones do. Whether int8 answers as fp32 does is asked of a trained model, where one is named: --trained FOLDER
+--test_data FILE (--rounds 0 for that alone). Writes
 benchmarks/results/labeler_inference.json.
 """
 
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 
 from finbert2 import files, runtime
 from finbert2.labeler import data, export
-from finbert2.labeler.model import Labeler, Settings
+from finbert2.labeler.model import Labeler, Prediction, Settings
 from finbert2.tokenizer.base import train_base
 
 LENGTH, BATCH = 512, 32
@@ -62,6 +64,12 @@ def original(labeler: Labeler, texts: list[str]) -> list[str]:
     return [labeler.labels[label] for label in labels]
 
 
+def in_fp32(labeler: Labeler, texts: list[str]) -> list[Prediction]:
+    """Return the predictions of a processor without bf16."""
+    with mock.patch.object(runtime, "has_bf16", return_value=False):
+        return labeler.predict(texts)
+
+
 def seconds(call: Callable[[], list[str]]) -> tuple[float, list[str]]:
     """Return the CPU seconds of a call and what it returned."""
     started = time.process_time()
@@ -91,6 +99,7 @@ def speed(folder: Path, count: int, rounds: int) -> Iterator[dict]:
             "original": lambda: original(labeler, texts),
             "pipeline": lambda: [row["label"] for row in classify(texts, size)],
             "ours_torch": lambda: [p.label for p in labeler.predict(texts)],
+            "ours_torch_fp32": lambda: [p.label for p in in_fp32(labeler, texts)],
             "ours_onnx_int8": lambda: [p.label for p in int8.predict(texts)],
         }
         runs: dict[str, list[float]] = {name: [] for name in ways}
