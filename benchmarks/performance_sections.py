@@ -1,0 +1,227 @@
+"""What docs/performance.md says of each results file: a question, its answer in numbers, the bars that show it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Row = tuple[str, ...]
+
+
+@dataclass
+class Section:
+    """A question, its answer in numbers, and the bars that show it."""
+
+    title: str
+    text: str
+    head: Row
+    rows: list[Row]
+    bars: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    unit: str = ""
+
+
+def corpus(found: dict[str, Any]) -> Section:
+    """Steps of `corpus prepare`, and near duplicates beside the peers."""
+    rates = {name.replace("_", " "): rate for name, rate in found["mb_per_cpu_second"].items()}
+    peers = {name: found[name]["mb_per_cpu_second"] for name in ("datatrove", "text_dedup") if name in found}
+    rows = [(name, f"{rate:,.1f}") for name, rate in rates.items()]
+    rows += [(f"near duplicates by {name}", f"{rate:.2f}") for name, rate in peers.items()]
+    text = f"{found['documents']:,} documents, {found['megabytes']} MB, one process."
+    ours = {"finbert2": rates["near duplicates"]}
+    return Section("Corpus: megabytes a CPU-second", text, ("step", "MB per CPU-second"), rows,
+                   {"near duplicates": ours | peers}, "MB per CPU-second")  # fmt: skip
+
+
+def memory(found: dict[str, Any]) -> Section:
+    """A corpus of gigabytes."""
+    size = found["input"]["bytes"] / 1e9
+    row = (f"{size:.1f} GB", f"{found['input']['documents']:,}", f"{found['peak_rss_gib_of_all_processes']} GiB",
+           f"{found['wall_seconds']:,.0f}", f"{found['num_proc']}")  # fmt: skip
+    head = ("input", "documents", "memory of all processes at the peak", "seconds by the clock", "processes at work")
+    return Section("Corpus: memory", "Resident memory of the command and its processes, twice a second.", head, [row])
+
+
+def words(found: dict[str, Any]) -> Section:
+    """Tokens a character, tokenizer beside tokenizer."""
+    first = next(iter(found["characters"]))
+    rows = [
+        (name, f"{one[first]['tokens_per_char']:.3f}", f"{one['chars_per_cpu_second']:,.0f}")
+        for name, one in found["tokenizers"].items()
+    ]
+    bars = {name: {"tokens per character": one[first]["tokens_per_char"]} for name, one in found["tokenizers"].items()}
+    head = ("tokenizer", f"tokens per character, {first}", "characters per CPU-second")
+    return Section("Tokenizer: fewer tokens for the same text", "Held-out text of the corpus's kind.", head, rows, bars,
+                   "tokens per character")  # fmt: skip
+
+
+def collator(found: dict[str, Any]) -> Section:
+    """Examples a loader process makes."""
+    rates = {
+        name: rate
+        for name, rate in found["examples_per_cpu_second"].items()
+        if "fill" not in name and "mean" not in name
+    }
+    rows = [(name, f"{rate:,.0f}") for name, rate in rates.items()]
+    return Section("Pretraining: batches of masked tokens", "Examples of 512 tokens a CPU-second of one process.",
+                   ("way", "examples per CPU-second"), rows,
+                   {name: {"examples": rate} for name, rate in rates.items()}, "examples per CPU-second")  # fmt: skip
+
+
+def step(found: dict[str, Any]) -> Section:
+    """What a training step costs by ours, by the peers, and with each technique switched off."""
+    ours = found["tables"]["base"]["arms"]["ours"]["characters_per_cpu_second"]
+    rows, bars = [], {}
+    for words_of, table in found["tables"].items():
+        for name, arm in table["arms"].items():
+            label = name.replace("_", " ") + (", domain words" if words_of == "domain" else "")
+            rate = arm["characters_per_cpu_second"]
+            ratio = found["ratios"].get(f"ours / {name}", 1.0) if words_of == "base" else ours / rate
+            rows.append((label, f"{arm['tokens_per_cpu_second']:,.0f}", f"{rate:,.0f}", f"{ratio:.2f}"))
+            bars[label] = {"characters": rate}
+    layers, width, *_ = found["shape"]
+    precision = "bf16" if found["bf16"] else "fp32: the processor has no bf16"
+    text = (
+        f"BERT of {layers} layers × {width}, short news, {precision}. "
+        "`original`: random padded batches and all logits. `stock`: length-grouped batches, fused AdamW. `ours …`: one "
+        "technique switched off."
+    )
+    head = ("arm", "real tokens per CPU-second", "characters per CPU-second", "ours is so many times as fast")
+    return Section(f"Pretraining: a step, {layers} × {width}", text, head, rows, bars, "characters per CPU-second")
+
+
+def bought(found: dict[str, Any]) -> Section:
+    """What the same time of training buys."""
+    rows, bars = [], {}
+    for name, arm in found["arms"].items():
+        losses = [arm["held_out"][masks]["loss_per_char"] for masks in ("whole words", "single tokens")]
+        rows.append((name, f"{arm['steps']:,}", f"{arm['tokens']:,}", *(f"{loss:.3f}" for loss in losses)))
+        bars[name] = {"whole words": losses[0]}
+    text = f"{found['cpu_seconds_an_arm']:.0f} CPU-seconds an arm, the same model and seed. Held-out loss a character."
+    head = ("arm", "steps", "tokens", "loss, whole words masked", "loss, single tokens masked")
+    return Section("Pretraining: what the same time buys", text, head, rows, bars, "held-out loss per character")
+
+
+def inference(found: dict[str, Any]) -> Section:
+    """Labelling long texts."""
+    speed = found["speed"]
+    seconds = speed["median_cpu_seconds"]
+    rows = [
+        (name.replace("_", " "), f"{value:.1f}", f"{speed['times_the_original'][name]:.2f}",
+         f"{speed['times_the_pipeline'][name]:.2f}") for name, value in seconds.items()
+    ]  # fmt: skip
+    text = (
+        f"{speed['texts']} texts of SC_2's lengths (median {speed['median_characters']:.0f} characters), BERT-base, "
+        f"{speed['threads']} thread. `original`: padded batches of 32, two forwards each. "
+        "`ours torch` is in bf16 where the processor has it, original and pipeline in fp32."
+    )
+    head = ("way", "CPU-seconds", "times as fast as the original", "times as fast as the pipeline")
+    bars = {name.replace("_", " "): {"CPU-seconds": value} for name, value in seconds.items()}
+    return Section("Labeler: inference", text, head, rows, bars, "CPU-seconds")
+
+
+def stream(found: dict[str, Any]) -> Section:
+    """Labelling many rows."""
+    rows = [
+        (f"{int(count):,}", f"{one['rows_per_cpu_second']:,.0f}", f"{one['peak_memory_gib']} GiB")
+        for count, one in found["rows"].items()
+    ]
+    return Section("Labeler: memory of many rows", "Titles through a small model, from one file to one file.",
+                   ("rows", "rows per CPU-second", "memory at the peak"), rows)  # fmt: skip
+
+
+def tuning(found: list[dict[str, Any]]) -> Section:
+    """Fine-tuning beside transformers' Trainer."""
+    rows, bars = [], {}
+    for one in found:
+        setting = f"{one['shape']}, {one['task']}, {one['batch']} rows, {one['precision']}"
+        for arm, value in one["arms"].items():
+            ratio = f"{one['ours_over']:.2f}" if arm != "ours" else "–"
+            memory_gib = f"{value['peak_memory_gib']:.2f}"
+            rows.append((setting, arm, f"{value['rows_per_second']:.1f}", memory_gib, ratio))
+            bars.setdefault(setting, {})[arm] = value["rows_per_second"]
+    text = "Same batches and weights; transformers' Trainer with batches grouped by length, padded to a multiple of 8."
+    head = ("model, task, batch", "arm", "rows per second", "peak GiB", "ours is so many times as fast")
+    return Section("Labeler: training", text, head, rows, bars, "rows per second")
+
+
+def training(found: list[dict[str, Any]]) -> Section:
+    """Contrastive training beside the peers."""
+    rows, bars = [], {}
+    for one in found:
+        setting = f"{one['shape']}, {one['queries']} × {one['group']}, {one['precision']}"
+        for arm, value in one["arms"].items():
+            ratio = one["ours_over"].get(arm)
+            memory_gib = value.get("peak_memory_gib")
+            rows.append((setting, arm.replace("_", " "), f"{value['rows_per_second']:.3g}",
+                         "–" if memory_gib is None else f"{memory_gib:.2f}",
+                         "–" if ratio is None else f"{ratio:.2f}"))  # fmt: skip
+            bars.setdefault(setting, {})[arm.replace("_", " ")] = value["rows_per_second"]
+    head = ("model, queries × group", "arm", "rows per second", "peak GiB", "ours is so many times as fast")
+    return Section(
+        "Retriever: training", "Same batch, weights and loss in all arms.", head, rows, bars, "rows per second"
+    )
+
+
+def encoding(found: list[dict[str, Any]]) -> Section:
+    """Encoding passages beside sentence-transformers."""
+    rows, bars = [], {}
+    for one in found:
+        for arm, value in one["arms"].items():
+            ratio = one["over_sentence_transformers"].get(arm)
+            score = value.get("ndcg@10")
+            rows.append((f"{one['passages']:,} of {one['data']}", arm.replace("_", " "),
+                         f"{value['texts_per_cpu_second']:.1f}", "–" if ratio is None else f"{ratio:.2f}",
+                         f"{value['least_cosine']:.5f}", "–" if score is None else f"{score:.4f}"))  # fmt: skip
+            bars.setdefault(one["data"], {})[arm.replace("_", " ")] = value["texts_per_cpu_second"]
+    head = (
+        "passages",
+        "arm",
+        "texts per CPU-second",
+        "over sentence-transformers at its best",
+        "least cosine",
+        "nDCG@10",
+    )
+    return Section("Retriever: encoding", "", head, rows, bars, "texts per CPU-second")
+
+
+def mining(found: dict[str, Any]) -> Section:
+    """False negatives let through."""
+    rows = [
+        (arm.replace("_", " "), f"{one['slipped']:.2%}", f"{one['true_negatives_kept']:.2%}")
+        for arm, one in found["arms"].items()
+    ]
+    text = f"{found['queries']:,} queries of {found['data']}, two paraphrases of each positive planted."
+    return Section(
+        "Retriever: mining", text, ("rule", "planted paraphrases that slip through", "true negatives kept"), rows
+    )
+
+
+def vectors(found: dict[str, Any]) -> Section:
+    """The vector store at growing sizes."""
+    names = list(found["sizes"][0])
+    rows = [
+        tuple(f"{one[name]:,.4g}" if name != "size" else f"{one[name]:,}" for name in names) for one in found["sizes"]
+    ]
+    text = f"{found['kind']}, vectors of {found['width']}."
+    return Section("Retriever: the vector store", text, tuple(name.replace("_", " ") for name in names), rows)
+
+
+def topics(found: dict[str, Any]) -> Section:
+    """What topics cost, beside the original and as titles grow."""
+    rows = [
+        (name, f"{one['cpu_seconds']:,.1f}" + (", then given up" if one.get("given_up") else ""),
+         f"{one['peak_memory_gib']:.2f}" if "peak_memory_gib" in one else "–", str(one.get("coverage", "–")))
+        for name, one in found["rows"].items()
+    ]  # fmt: skip
+    ratios = ", ".join(f"{part}: {ratio} times as fast as the original" for part, ratio in found["ratios"].items())
+    text = "One thread, vectors given. " + (f"{ratios}." if ratios else "")
+    bars = {name: {"CPU-seconds": one["cpu_seconds"]} for name, one in found["rows"].items()}
+    return Section("Topics: cost", text, ("step", "CPU-seconds", "peak GiB", "coverage"), rows, bars, "CPU-seconds")
+
+
+SECTIONS: dict[str, Callable[[Any], Section]] = {
+    "corpus_throughput": corpus, "corpus_memory": memory, "domain_words": words, "collator": collator,
+    "pretrain_step_small_cpu": step, "pretrain_step_base_cpu": step, "pretrain_step_base_cuda": step,
+    "pretrain_quality": bought, "labeler_train": tuning, "labeler_inference": inference, "labeler_stream": stream,
+    "retriever_train": training, "retriever_encode": encoding, "retriever_mine": mining, "vector_store": vectors,
+    "topics_cost": topics,
+}  # fmt: skip
