@@ -33,10 +33,12 @@ def fine_tune(options: LabelerArguments, training_args: LabelerTrainingArguments
     train, dev, score = inputs(task, tokenizer, length, options.long_texts)
     if ner and training_args.metric_for_best_model == "macro_f1":
         training_args.metric_for_best_model = "f1"
-    collator: Any = (DataCollatorForTokenClassification if ner else DataCollatorWithPadding)(tokenizer)
+    collator: Any
     if packing.can_pack_layers(model.config) and training_args.n_gpu <= 1:  # DataParallel would cut the row into pieces
         packed.pack(model)
         collator = packed.Collator(packing.position_start(model.config))
+    else:
+        collator = (DataCollatorForTokenClassification if ner else DataCollatorWithPadding)(tokenizer)
     trainer = LabelTrainer(
         model=add_adapters(model, training_args.lora_rank, ner), args=training_args, train_dataset=train,
         eval_dataset=dev, processing_class=tokenizer, compute_metrics=score,
@@ -49,11 +51,8 @@ def fine_tune(options: LabelerArguments, training_args: LabelerTrainingArguments
     if training_args.lora_rank:
         trained = trained.merge_and_unload()
     packed.unpack(trained)
-    return Labeler(
-        trained,
-        tokenizer,
-        Settings(task.kind, length, options.long_texts, task.multi_label),
-    ), trainer
+    settings = Settings(task.kind, length, options.long_texts, task.multi_label)
+    return Labeler(trained, tokenizer, settings), trainer
 
 
 def load_model(name: str, task: Task) -> Any:
