@@ -13,9 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from finbert2 import files, runtime
+from domain_pretraining import SIZE
 
-SIZE = ("--hidden_size", "256", "--num_hidden_layers", "4", "--num_attention_heads", "4", "--intermediate_size", "1024")
+from finbert2 import files, runtime
 
 
 def main() -> None:
