@@ -40,8 +40,9 @@ def run(task: Path, ner: bool, encoder: str, output: Path, options: argparse.Nam
     arguments = {
         "task": "ner" if ner else "classification", "model_name_or_path": encoder, "output_dir": output,
         **{f"{part}_data": task / f"{part}.{suffix}" for part in ("train", "dev", "test")},
-        "max_train_samples": options.train_rows, "max_test_samples": options.test_rows, "max_seq_length": 128,
-        "num_train_epochs": epochs, "per_device_train_batch_size": options.batch, "seeds": options.seeds,
+        "max_train_samples": options.train_rows, "max_test_samples": options.test_rows,
+        "max_seq_length": options.max_seq_length, "num_train_epochs": epochs,
+        "per_device_train_batch_size": options.batch, "seeds": options.seeds,
         "learning_rate": options.learning_rate, "save_total_limit": 1, "report_to": "none",
     }  # fmt: skip
     train.main([str(word) for name, value in arguments.items() for word in (f"--{name}", value)])
@@ -105,18 +106,20 @@ def main() -> None:
     parser.add_argument("encoders", nargs="+", metavar="NAME=ENCODER")
     parser.add_argument("--work_dir", type=Path, default=Path("outputs/labeler_tasks"))
     parser.add_argument("--tasks", nargs="*", help="names of tasks (default: all)")
+    parser.add_argument("--starts", nargs="*", help="train from these only and write no table: several can run at once")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train_rows", type=int, default=0, help="0: all")
     parser.add_argument("--test_rows", type=int, default=0, help="0: all")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--learning_rate", type=float, default=3e-4)
+    parser.add_argument("--max_seq_length", type=int, default=128)
     options = parser.parse_args()
     encoders = dict(one.split("=", 1) for one in options.encoders)
     starts = encoders | {"from scratch": random_weights(next(iter(encoders.values())), options.work_dir / "random")}
     kinds = {"classification": False, "ner": True}
     folders = [(folder, ner) for kind, ner in kinds.items() for folder in sorted((options.data / kind).iterdir())]
-    settings = ("seeds", "train_rows", "test_rows", "steps", "batch", "learning_rate")
+    settings = ("seeds", "train_rows", "test_rows", "steps", "batch", "learning_rate", "max_seq_length")
     results = {
         "settings": {name: getattr(options, name) for name in settings},
         "encoders": {name: made_with(encoder) for name, encoder in encoders.items()},
@@ -128,7 +131,10 @@ def main() -> None:
         found = {
             name: run(folder, ner, start, options.work_dir / name.replace(" ", "_") / folder.name, options)
             for name, start in starts.items()
+            if not options.starts or name in options.starts
         }
+        if options.starts:
+            continue
         results["tasks"][folder.name] = row(found, ner)
         files.write_json(Path(__file__).parent / "results" / "labeler_tasks.json", results)
         print(table(results["tasks"]), flush=True)
@@ -138,7 +144,10 @@ def made_with(encoder: str) -> dict:
     """Return how an encoder of this suite was made; nothing is known of others."""
     path = Path(encoder) / "results.json"
     made = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return {name: made.get(name) for name in ("steps", "tokens_seen", "seconds", "valid_loss_per_char")}
+    kept = ("steps", "tokens_seen", "seconds", "valid_loss_per_char", "machine")
+    config = AutoConfig.from_pretrained(encoder)
+    shape = {"layers": config.num_hidden_layers, "width": config.hidden_size}
+    return shape | {name: made.get(name) for name in kept}
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 The peer is what run_classification.py does with its best flags: batches grouped by length and padded to a multiple of
 8, scaled dot product attention, fused AdamW, bf16 where the device has it (--fp32 for neither). Ours lays the texts of
-the same batches end to end. Both start from the same weights without dropout: in fp32 the first losses have to agree
-to 1e-4. Each arm and round is a process of its own, rounds interleaved. Writes benchmarks/results/labeler_train.json,
-one entry a setting.
+the same batches end to end. Both start from the same weights without dropout: in fp32 the first losses have to agree to
+1e-4. Memory is the GPU's, where there is one. Each arm and round is a process of its own, rounds interleaved. Writes
+benchmarks/results/labeler_train.json, one entry a setting.
 """
 
 import argparse
@@ -95,9 +95,8 @@ def work(options: argparse.Namespace) -> None:
         trainer.train()
     steps = [after - before for before, after in zip(seconds, seconds[1:], strict=False)]
     timed = steps[options.warmup - 1 :]
-    print(json.dumps({
-        "seconds": timed, "first_loss": losses[0], "peak_memory_gib": runtime.peak_memory_gib(),
-    }))  # fmt: skip
+    peak = runtime.peak_device_memory_gib() or runtime.peak_memory_gib()
+    print(json.dumps({"seconds": timed, "first_loss": losses[0], "peak_memory_gib": peak}))
 
 
 def main() -> None:
@@ -147,7 +146,8 @@ def main() -> None:
     entry |= {"ours_over": arms["ours"]["rows_per_second"] / arms["transformers"]["rows_per_second"]}
     entry |= {"machine": runtime.machine(), "versions": runtime.versions()}
     earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
-    kept = [one for one in earlier if any(one[key] != value for key, value in setting.items())]
+    card = entry["machine"]["accelerator"]
+    kept = [one for one in earlier if not (setting.items() <= one.items() and one["machine"]["accelerator"] == card)]
     files.write_json(RESULTS, [*kept, entry])
     print(json.dumps({"arms": arms, "ours_over": entry["ours_over"]}, indent=2))
 

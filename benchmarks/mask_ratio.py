@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from domain_pretraining import SIZE
+from domain_pretraining import size
 
 from finbert2 import files, runtime
 
@@ -36,7 +36,7 @@ def main() -> None:
             output = options.work / f"{ratio:g}_{rate:g}_{options.batch}_{options.steps}"
             if not (output / "results.json").exists():
                 command = [
-                    sys.executable, "-m", "finbert2", "pretrain", "run", "--objective", "mlm", *SIZE,
+                    sys.executable, "-m", "finbert2", "pretrain", "run", "--objective", "mlm", *size(4, 256),
                     "--tokenizer_name", options.tokenizer, "--train_data", options.corpus, "--valid_data",
                     options.valid, "--mask_ratio", ratio, "--learning_rate", rate, "--max_steps", options.steps,
                     "--per_device_train_batch_size", options.batch, "--warmup_steps", "0.1", "--report_to", "none",

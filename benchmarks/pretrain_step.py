@@ -111,7 +111,7 @@ def batches(arm: Arm, windows: Windows, tokenizer: Any, documents: int, steps: i
     count = len(windows.lengths)
     rows = PackedRows(windows, 512, tokenizer.pad_token_id, 0)
     if arm.batches == "grouped":  # as transformers' LengthGroupedSampler: sorted within 50 batches
-        pool = random.permutation(count)[: 50 * documents]
+        pool = random.permutation(count)[: min(50, count // documents) * documents]
         groups = pool[np.argsort(-windows.lengths[pool])].reshape(-1, documents)
     packed = max(1, round(documents * float(windows.lengths.mean()) / 512))
     for step in range(steps):
@@ -280,10 +280,14 @@ def main() -> None:
     parser.add_argument("--domain", help="tokenizer with domain words: `ours` again, in characters per second")
     parser.add_argument("--model", choices=SHAPES, default="small")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=[])
+    parser.add_argument(
+        "--documents", type=int, help="documents a step (default: the model's in SHAPES; a GPU wants more)"
+    )
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cache", default="/tmp/finbert2_bench")
     options = parser.parse_args()
+    shape = (*SHAPES[options.model][:3], options.documents or SHAPES[options.model][3])
     bf16 = runtime.has_bf16()
     names = options.arms or [
         n for n, a in ARMS.items() if (bf16 or not a.bf16 or not n.startswith(("original", "stock"))) and not a.compiled
@@ -294,7 +298,7 @@ def main() -> None:
         names = [n for n in names if n != "ours_fp32"]
     results: dict[str, Any] = {
         "model": options.model,
-        "shape": SHAPES[options.model],
+        "shape": shape,
         "bf16": bf16,
         "threads": torch.get_num_threads(),
     }
@@ -305,7 +309,7 @@ def main() -> None:
             windows = load_windows(options.corpus, "text", tokenizer, 512, Path(options.cache), "step")
             density = windows.tokens / windows.characters
             chosen = names if label == "base" else ["ours"]
-            table = measure(chosen, SHAPES[options.model], windows, tokenizer, options.steps, options.rounds)
+            table = measure(chosen, shape, windows, tokenizer, options.steps, options.rounds)
             for row in table.values():
                 row["characters_per_cpu_second"] = round(row["tokens_per_cpu_second"] / density, 1)
             tables[label] = {

@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from labeler_tasks import made_with
+
 from finbert2 import files, runtime
 from finbert2.retriever import benchmark, evaluate, metrics
 
@@ -54,6 +56,8 @@ def trained(arm: str, seed: int, sets: list[Path], options: argparse.Namespace) 
     rows = plain if arm in ("original", "large_batch") else mined(sets, options)
     batch = (8, 0) if arm == "original" else (options.queries, options.tokens)
     start = options.retromae if arm == "retromae" else options.model
+    if (folder / "results.json").exists():
+        return str(folder)
     command(
         "train", "--model_name_or_path", start, "--train_data", *rows, "--max_steps", options.max_steps,
         "--per_device_train_batch_size", batch[0], "--mini_batch_tokens", batch[1], "--seed", seed,
@@ -77,6 +81,7 @@ def evaluated(seed: int, model: str, one: Path, options: argparse.Namespace) -> 
         "hybrid": next(iter(results["hybrid"].values()))["ndcg@10"],
         "weight": next(iter(results["hybrid"].values()))["weight"],
         "intervals": results["intervals"],
+        "machine": results["machine"],
     }
 
 
@@ -93,6 +98,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--retromae")
+    parser.add_argument("--no_table", action="store_true", help="train and evaluate only: several can run at once")
     parser.add_argument("--held_out", help="a set of FOLDER that is only evaluated")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--work", type=Path, default=Path("outputs/retriever_quality"))
@@ -122,10 +128,13 @@ def main() -> None:
             }
             table[one.name][arm] = {"mean_sd": summary, "seeds": found}
             print(one.name, arm, summary)
-    paths = ("data", "model", "retromae", "work")
+    if options.no_table:
+        return
+    paths = ("data", "model", "retromae", "work", "no_table")
     recipe = {name: value for name, value in vars(options).items() if name not in paths}
     files.write_json(RESULTS / f"retriever_quality{without}.json", {
-        "recipe": recipe, "sets": table, "bm25_words": {one.name: bm25_words(one) for one in sets},
+        "recipe": recipe, "encoder": made_with(options.model), "sets": table,
+        "bm25_words": {one.name: bm25_words(one) for one in sets},
         "machine": runtime.machine(), "versions": runtime.versions(),
     })  # fmt: skip
 

@@ -6,7 +6,8 @@ FOLDER holds `*/train_flagembedding.jsonl`. All arms take the same groups (a row
 same weights without dropout, AdamW, temperature 0.01, 512 tokens; a step is tokenising, collation, forward, backward,
 update. Each arm and round is a process of its own, rounds interleaved; the first-step losses have to agree to 1e-4
 (fp32). sentence-transformers runs its default collation, FlagEmbedding its own collator and model, both by scaled dot
-product attention. An arm that ends with an error (not installed; more than --memory_gib) is recorded with it. Writes
+product attention. Memory is the GPU's, where
+there is one. An arm that ends with an error (not installed; more than --memory_gib) is recorded with it. Writes
 benchmarks/results/retriever_train.json, one entry a setting.
 """
 
@@ -61,37 +62,37 @@ def groups_of(data: str, queries: int, group: int) -> Iterator[list[Any]]:
         yield [groups[place] for place in batch]
 
 
-def step_of(arm: str, model: Any, tokens: int, bf16: bool) -> Callable[[list[Any]], Any]:
+def step_of(arm: str, model: Any, options: argparse.Namespace) -> Callable[[list[Any]], Any]:
     """Return the function from a batch of groups to its loss, tokenising included.
 
     With bf16 the model's forward runs in autocast and returns fp32, as accelerate has it: GradCache calls it once more
     in the backward pass, outside any context around the step.
     """
-    from accelerate.utils import convert_outputs_to_fp32
+    from accelerate.utils import convert_outputs_to_fp32, send_to_device
     from sentence_transformers.sentence_transformer import losses
 
     from finbert2.retriever.collate import Collator
     from finbert2.retriever.loss import Contrastive, Objective
 
     if arm == "flag_embedding":
-        return flag_embedding(model, bf16)
+        return flag_embedding(model, options.bf16)
     if arm.startswith("ours"):
         packing.pack(model)
-    model.forward = convert_outputs_to_fp32(runtime.autocast(bf16)(model.forward))
+    model.forward = convert_outputs_to_fp32(runtime.autocast(options.bf16)(model.forward))
     if arm.startswith("ours"):
         collate = Collator(model.tokenizer, LENGTH, LENGTH)
-        ours = Contrastive(model, Objective(TEMPERATURE), tokens if arm == "ours_gradcache" else 0)
-        return lambda groups: ours(*unpacked(collate(groups)))
+        ours = Contrastive(model, Objective(TEMPERATURE), options.tokens if arm == "ours_gradcache" else 0)
+        return lambda groups: ours(*unpacked(send_to_device(collate(groups), model.device)))
     cached = arm.endswith("cached")
     peer = losses.CachedMultipleNegativesRankingLoss if cached else losses.MultipleNegativesRankingLoss
-    theirs = peer(model, scale=1 / TEMPERATURE, **({"mini_batch_size": 32} if cached else {}))
+    theirs = peer(model, scale=1 / TEMPERATURE, **({"mini_batch_size": options.texts} if cached else {}))
 
     def loss(groups: list[Any]) -> Any:
         columns = [
             [group.query for group in groups],
             *map(list, zip(*(group.passages for group in groups), strict=True)),
         ]
-        return theirs([model.preprocess(column) for column in columns], None)
+        return theirs(send_to_device([model.preprocess(column) for column in columns], model.device), None)
 
     return loss
 
@@ -111,7 +112,7 @@ def flag_embedding(model: Any, bf16: bool) -> Callable[[list[Any]], Any]:
     for name in ("AttentionMaskConverter", *names[1:], f"{names[2]}_for_sdpa"):
         setattr(stub, name, lambda *_, **__: None)
     sys.modules.setdefault(stub.__name__, stub)
-    from accelerate.utils import convert_outputs_to_fp32
+    from accelerate.utils import convert_outputs_to_fp32, send_to_device
     from FlagEmbedding.abc.finetune.embedder.AbsDataset import AbsEmbedderCollator
     from FlagEmbedding.finetune.embedder.encoder_only.base.modeling import BiEncoderOnlyEmbedderModel
 
@@ -125,7 +126,8 @@ def flag_embedding(model: Any, bf16: bool) -> Callable[[list[Any]], Any]:
     )
 
     def loss(groups: list[Any]) -> Any:
-        batch = collate([(group.query, list(group.passages), None) for group in groups])
+        rows = [(group.query, list(group.passages), None) for group in groups]
+        batch = send_to_device(collate(rows), model.device)
         return peer(queries=batch["queries"], passages=batch["passages"]).loss
 
     return loss
@@ -140,7 +142,7 @@ def work(options: argparse.Namespace) -> None:
     if options.memory_gib:  # an error instead of the kernel ending whatever is largest
         resource.setrlimit(resource.RLIMIT_AS, (options.memory_gib << 30,) * 2)
     model = encoder.load_sentence_transformer(options.model).float().train()
-    step = step_of(options.arm, model, options.tokens, options.bf16)
+    step = step_of(options.arm, model, options)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
     found: dict[str, Any] = {"seconds": [], "cpu_seconds": []}
     for _, groups in zip(
@@ -155,7 +157,8 @@ def work(options: argparse.Namespace) -> None:
         found["seconds"].append(time.perf_counter() - wall)
         found["cpu_seconds"].append(time.process_time() - cpu)
     timed = {name: found[name][options.warmup :] for name in ("seconds", "cpu_seconds")}
-    print(json.dumps(found | timed | {"peak_memory_gib": runtime.peak_memory_gib()}))
+    peak = runtime.peak_device_memory_gib() or runtime.peak_memory_gib()
+    print(json.dumps(found | timed | {"peak_memory_gib": peak}))
 
 
 def measure(options: argparse.Namespace, folder: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -195,7 +198,8 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=8)
     parser.add_argument("--group", type=int, default=15)
     parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--tokens", type=int, default=4096)
+    parser.add_argument("--tokens", type=int, default=4096, help="a forward pass of our GradCache")
+    parser.add_argument("--texts", type=int, default=32, help="a forward pass of sentence-transformers' GradCache")
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
@@ -221,12 +225,14 @@ def main() -> None:
         sys.exit(f"the arms do not compute the same loss: {losses}")
     ours = arms.get("ours", arms["ours_gradcache"])["rows_per_second"]
     ratios = {arm: ours / one["rows_per_second"] for arm, one in arms.items() if not arm.startswith("ours")}
-    keys = ("shape", "queries", "group", "tokens", "warmup", "steps", "rounds", "memory_gib")
+    keys = ("shape", "queries", "group", "tokens", "texts", "warmup", "steps", "rounds", "memory_gib")
     setting = {key: getattr(options, key) for key in keys} | {"precision": "bf16" if options.bf16 else "fp32"}
     entry = {**setting, "arms": arms, "left_out": left_out, "ours_over": ratios}
     entry |= {"machine": runtime.machine(), "versions": runtime.versions()}
     earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
-    kept = [one for one in earlier if any(one[key] != value for key, value in setting.items() if key not in keys[3:])]
+    same = {key: value for key, value in setting.items() if key not in keys[3:]}
+    card = entry["machine"]["accelerator"]
+    kept = [one for one in earlier if not (same.items() <= one.items() and one["machine"]["accelerator"] == card)]
     files.write_json(RESULTS, [*kept, entry])
     print(json.dumps({"ours_over": ratios}, indent=2))
 

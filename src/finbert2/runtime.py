@@ -151,12 +151,20 @@ def peak_memory_gib() -> float:
     return round(max(used) * unit / 2**30, 2)
 
 
+def peak_device_memory_gib() -> float | None:
+    """Return the most GPU memory that this process's tensors have taken, in GiB; None where there is no GPU."""
+    import torch
+
+    return round(torch.cuda.max_memory_allocated() / 2**30, 2) if device() == "cuda" else None
+
+
 def circumstances(seed: int, seconds: float) -> dict[str, Any]:
     """Return the part of a `results.json` that every command writes: seed, seconds, machine, versions, memory."""
     return {
         "seed": seed,
         "seconds": round(seconds, 1),
         "peak_memory_gib": peak_memory_gib(),
+        "peak_device_memory_gib": peak_device_memory_gib(),
         "machine": machine(),
         "versions": versions(),
     }
