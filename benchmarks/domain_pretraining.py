@@ -7,14 +7,18 @@
 
 One shape, one tokenizer, the same number of steps and tokens, by `finbert2 pretrain run` (at the defaults half an hour
 each on two cores with AMX). WORK gets a folder of each; what is there already is kept. `labeler_tasks.py` then says
-what they are worth. Not for the NER tasks, whose training texts `general` has read.
+what they are worth; benchmarks/results/domain_pretraining.json how they were made. Not for the NER tasks, whose
+training texts `general` has read.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from transformers import AutoConfig
 
 from finbert2 import files
 from finbert2.labeler import data
@@ -63,6 +67,8 @@ def main() -> None:
             *(retromae(options) if name == "retromae" else mlm(options)),
         ]  # fmt: skip
         subprocess.run([str(word) for word in command], check=True)
+    made = {name: made_with(str(options.work / name)) for name in options.encoders}
+    files.write_json(Path(__file__).parent / "results" / "domain_pretraining.json", made)
 
 
 def mlm(options: argparse.Namespace) -> list[object]:
@@ -81,6 +87,19 @@ def retromae(options: argparse.Namespace) -> list[object]:
         "--objective", "retromae", "--model_name_or_path", start, "--learning_rate", options.learning_rate / 2,
         "--cls_words_weight", "10",
     ]  # fmt: skip
+
+
+def made_with(encoder: str) -> dict:
+    """Return shape and making of an encoder of this suite; of others the shape."""
+    path = Path(encoder) / "results.json"
+    made = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    config = AutoConfig.from_pretrained(encoder)
+    kept = (
+        "steps", "tokens_seen", "corpus_tokens", "seconds", "tokens_per_second", "mfu", "peak_device_memory_gib",
+        "valid_loss_per_char", "machine", "versions",
+    )  # fmt: skip
+    shape = {"layers": config.num_hidden_layers, "width": config.hidden_size}
+    return shape | {name: made.get(name) for name in kept}
 
 
 def newspaper(folder: Path) -> Iterator[str]:

@@ -15,6 +15,7 @@ import statistics
 from pathlib import Path
 
 import torch
+from domain_pretraining import made_with
 from scipy import stats
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -138,16 +139,6 @@ def main() -> None:
         results["tasks"][folder.name] = row(found, ner)
         files.write_json(Path(__file__).parent / "results" / "labeler_tasks.json", results)
         print(table(results["tasks"]), flush=True)
-
-
-def made_with(encoder: str) -> dict:
-    """Return how an encoder of this suite was made; nothing is known of others."""
-    path = Path(encoder) / "results.json"
-    made = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    kept = ("steps", "tokens_seen", "seconds", "valid_loss_per_char", "machine")
-    config = AutoConfig.from_pretrained(encoder)
-    shape = {"layers": config.num_hidden_layers, "width": config.hidden_size}
-    return shape | {name: made.get(name) for name in kept}
 
 
 if __name__ == "__main__":

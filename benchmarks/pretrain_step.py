@@ -245,8 +245,8 @@ def largest(arm: Arm, shape: tuple[int, int, int, int], windows: Windows, tokeni
 def measure(
     names: list[str], shape: tuple[int, int, int, int], windows: Windows, tokenizer: Any, steps: int, rounds: int
 ) -> dict[str, dict[str, Any]]:
-    """Return speed of each arm, rounds interleaved."""
-    speeds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    """Return speed of each arm, rounds interleaved; an arm that needs more memory than the GPU has is left out."""
+    speeds: dict[str, list[tuple[float, float]]] = {}
     useful: dict[str, float] = {}
     for number in range(rounds):
         for name in names:
@@ -254,8 +254,12 @@ def measure(
             model = build(arm, shape, tokenizer)
             made = [moved(batch) for batch in batches(arm, windows, tokenizer, shape[3], steps)]
             step = stepper(arm, model)
-            step(made[0])
-            speeds[name].append(timed(step, made))
+            try:
+                step(made[0])
+                speeds.setdefault(name, []).append(timed(step, made))
+            except torch.cuda.OutOfMemoryError:
+                print(f"round {number + 1} {name}: more than the GPU's memory", flush=True)
+                continue
             origins = [batch["origin"] for batch in made]
             mean = sum(o.squares for o in origins) / sum(o.tokens for o in origins)
             useful[name] = flops_per_token(model, mean, RATIO, arm.decoder)

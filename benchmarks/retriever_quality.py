@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from labeler_tasks import made_with
+from domain_pretraining import made_with
 
 from finbert2 import files, runtime
 from finbert2.retriever import benchmark, evaluate, metrics

@@ -30,7 +30,7 @@ KEYS = ("input_ids", "position_ids", "cu_seq_lens_q")
 
 @pytest.fixture
 def model(tiny_encoder):
-    model = train.load_model(recipe.Options([""], str(tiny_encoder), query_max_len=48, passage_max_len=32)).eval()
+    model = train.load_model(recipe.Options([""], str(tiny_encoder), query_max_len=48, passage_max_len=32)).eval().cpu()
     packing.pack(model)
     return model
 
@@ -174,7 +174,7 @@ sys.path.insert(0, {root!r})
 from tests.retriever.test_loss import GROUPS, features
 torch.distributed.init_process_group("gloo")
 rank = torch.distributed.get_rank()
-model = train.load_model(recipe.Options([""], {folder!r}, query_max_len=48, passage_max_len=32)).eval()
+model = train.load_model(recipe.Options([""], {folder!r}, query_max_len=48, passage_max_len=32)).eval().cpu()
 packing.pack(model)
 wrapped = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)  # as Trainer does
 found = []
