@@ -32,8 +32,12 @@ def table(head: Row, rows: list[Row]) -> str:
 
 def where(found: Any) -> str:
     """Return the hardware and the versions of a results file."""
-    last = found[-1] if isinstance(found, list) else found
-    machine, versions = last["machine"], last["versions"]
+    parts = found if isinstance(found, list) else [found] if "machine" in found else list(found.values())
+    return " · ".join(dict.fromkeys(hardware(part["machine"], part["versions"]) for part in parts))
+
+
+def hardware(machine: dict[str, Any], versions: dict[str, str]) -> str:
+    """Return one machine and its versions."""
     device = machine["accelerator"] or f"{machine['cores']} cores of {machine['processor']}"
     return f"{device}; " + ", ".join(f"{name} {versions[name]}" for name in PEERS if name in versions)
 
