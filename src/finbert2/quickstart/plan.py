@@ -114,6 +114,8 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
         "--per_device_train_batch_size", str(size.packed_rows),
     )  # fmt: skip
     rates = ("5e-5", "3e-5") if model else ("1e-3", "1e-3")
+    # At 15 % a model from scratch is still at the frequency of words when the steps are over (docs/pretrain.md).
+    masks = () if model else ("--mask_ratio", "0.4")
     made = [
         Step("corpus", "FinBERT2/pretrain/prepare_corpus.sh", (
             "--input", *map(str, corpus), "--max_documents", str(size.corpus_documents),
@@ -128,8 +130,8 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
             "--texts", *map(str, valid), "--output_dir", str(output / "tokenizer" / "evaluate"),
         ), output / "tokenizer" / "evaluate"),
         Step("mlm", "FinBERT2/pretrain/run_mlm.sh", (
-            *start, *common, "--max_steps", str(size.mlm_steps), "--learning_rate", rates[0], "--warmup_steps", "0.1",
-            "--logging_steps", str(40 // size.packed_rows), "--output_dir", str(output / "mlm"),
+            *start, *common, *masks, "--max_steps", str(size.mlm_steps), "--learning_rate", rates[0],
+            "--warmup_steps", "0.1", "--logging_steps", str(40 // size.packed_rows), "--output_dir", str(output / "mlm"),
         ), output / "mlm"),
         Step("retromae", "FinBERT2/pretrain/run_retromae.sh", (
             "--model_name_or_path", str(output / "mlm"), *common, "--max_steps", str(size.retromae_steps),
