@@ -131,7 +131,8 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
         ), output / "tokenizer" / "evaluate"),
         Step("mlm", "FinBERT2/pretrain/run_mlm.sh", (
             *start, *common, *masks, "--max_steps", str(size.mlm_steps), "--learning_rate", rates[0],
-            "--warmup_steps", "0.1", "--logging_steps", str(40 // size.packed_rows), "--output_dir", str(output / "mlm"),
+            "--warmup_steps", "0.1", "--logging_steps", str(40 // size.packed_rows),
+            "--output_dir", str(output / "mlm"),
         ), output / "mlm"),
         Step("retromae", "FinBERT2/pretrain/run_retromae.sh", (
             "--model_name_or_path", str(output / "mlm"), *common, "--max_steps", str(size.retromae_steps),
