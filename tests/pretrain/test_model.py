@@ -214,7 +214,7 @@ def test_visible_sets_follow_equation_7():
         assert block["columns"][n, :length].tolist() == list(range(first, first + length))
         assert not seen[n, :, length:].any()
         assert seen[n, :, 0].all()
-        asked = int(block["asked"][n].sum())
+        asked = int((block["asked"] // queries.shape[1] == n).sum())
         assert queries[n, :asked].tolist() == list(range(first + 1, first + length - 1))
         assert seen[n, :asked, length - 1].all()
         inner = seen[n, :asked, 1 : length - 1]
@@ -260,10 +260,10 @@ def seen_by(model: RetroMAE, batch) -> dict[int, list[int]]:
     decoder = batch["decoder_batch"]
     found = {}
     for block, seen in zip(decoder["blocks"], model.visible_sets(decoder), strict=True):
-        for n, asked in enumerate(block["asked"]):
-            for row in torch.nonzero(asked)[:, 0].tolist():
-                place = int(decoder["decoder_places"][block["queries"][n, row]])
-                found[place] = block["columns"][n][seen[n, row]].tolist()
+        for flat in block["asked"].tolist():
+            n, row = divmod(flat, block["queries"].shape[1])
+            place = int(decoder["decoder_places"][block["queries"][n, row]])
+            found[place] = block["columns"][n][seen[n, row]].tolist()
     return found
 
 

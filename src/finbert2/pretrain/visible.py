@@ -18,10 +18,10 @@ def make_blocks(segments: Segments, places: np.ndarray, word_ids: np.ndarray) ->
     """Group segments by length; `places` (targets,), sorted, are the tokens that the decoder predicts.
 
     Of each block, n segments: `segments` (n,), `columns` (n, length) the places of its tokens, `words` (n, length) the
-    numbers of their words in the segment, `queries` (n, most) the numbers of its targets, `asked` which of these exist
-    and `asking` (n, most) their columns. `last_words` (n,) are the numbers of [SEP]. A column that does not exist has
-    the word after the last one of the block, whose numbers are `word_numbers`; a target that does not exist repeats the
-    first one.
+    numbers of their words in the segment, `queries` (n, most) the numbers of its targets, `asking` (n, most) their
+    columns and `asked` the places in n × most of those that exist. `last_words` (n,) are the numbers of [SEP]. A column
+    that does not exist has the word after the last one of the block, whose numbers are `word_numbers`; a target that
+    does not exist repeats the first one.
     """
     counts = np.bincount(segments.numbers()[places], minlength=len(segments.lengths))
     first_queries = np.cumsum(counts) - counts
@@ -38,7 +38,7 @@ def make_blocks(segments: Segments, places: np.ndarray, word_ids: np.ndarray) ->
         last = int(words.max())
         block = {
             "segments": chosen, "columns": columns, "words": np.where(real, words, last + 1), "queries": queries,
-            "asked": asked, "asking": places[queries] - firsts, "last_words": words.max(axis=1),
+            "asked": np.flatnonzero(asked), "asking": places[queries] - firsts, "last_words": words.max(axis=1),
             "word_numbers": np.arange(last + 2),
         }  # fmt: skip
         blocks.append({name: torch.from_numpy(array) for name, array in block.items()})
@@ -111,7 +111,7 @@ def block_attention(
 
     `query` is (1, heads, targets, width), `key` and `value` (1, heads, tokens, width).
     """
-    output = torch.zeros_like(query[0].transpose(0, 1))  # (targets, heads, width)
+    parts, numbers = [query[0, :, :0].transpose(0, 1)], [torch.empty(0, dtype=torch.long, device=query.device)]
     for block, seen in zip(blocks, visible, strict=True):
         q, k, v = (
             states[0][:, block[places]].transpose(0, 1)  # (n, heads, tokens, width)
@@ -119,9 +119,11 @@ def block_attention(
         )
         mask = torch.where(seen.unsqueeze(1), 0.0, float("-inf")).contiguous()
         attended = attend(q, k, v, mask, scaling, dropout)
-        asked = block["asked"]
-        output = output.index_put((block["queries"][asked],), attended.transpose(1, 2)[asked])
-    return output.unsqueeze(0), None
+        # By number and not by a mask: a mask would have the CPU wait for the GPU to count.
+        parts.append(attended.transpose(1, 2).flatten(0, 1).index_select(0, block["asked"]))
+        numbers.append(block["queries"].view(-1).index_select(0, block["asked"]))
+    found = torch.cat(parts)  # (targets, heads, width)
+    return torch.empty_like(found).index_copy(0, torch.cat(numbers), found).unsqueeze(0), None
 
 
 def register() -> str:
