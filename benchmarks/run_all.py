@@ -28,6 +28,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
     with_peers = ["--peers", peers] if peers else []
     # A GPU reads in two minutes twenty times what two cores read in half an hour, so its encoders can be larger.
     larger = ["--layers", "6", "--width", "384", "--steps", "2400", "--batch", "128", "--workers", "8"]
+    fewer = ["--documents", "64"] if runtime.device() == "cuda" else []  # with 256 the stock arms' logits need 80 GB
     texts = [f"newswire={valid}", f"report_titles={titles}:title"]
     texts += [f"{path.parent.name}={path}" for path in sorted((data / "retrieval").glob("*/corpus.jsonl"))]
     texts += [f"{path.parent.name}={path}" for path in sorted((data / "classification").glob("*/test.csv"))]
@@ -45,7 +46,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
         "collator": ["collator.py", "--tokenizer", base, "--corpus", corpus],
         "tokens_a_step": ["tokens_a_step.py", "--work", str(work / "tokens_a_step")],
         "pretrain_step": ["pretrain_step.py", "--corpus", corpus, *tokenizers],
-        "pretrain_step_base": ["pretrain_step.py", "--corpus", corpus, *tokenizers, "--model", "base"],
+        "pretrain_step_base": ["pretrain_step.py", "--corpus", corpus, *tokenizers, "--model", "base", *fewer],
         "pretrain_quality": ["pretrain_quality.py", "--corpus", corpus, "--valid", valid, *tokenizers],
         "mask_ratio": [
             "mask_ratio.py", "--corpus", corpus, "--valid", valid, "--tokenizer", base,
@@ -72,7 +73,10 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             f"{retrieval}/event_qa", f"{retrieval}/news_headline",
         ],
         "retriever_mine": ["retriever_mine.py", f"{retrieval}/event_qa"],
-        "retriever_train": ["retriever_train.py", "--data", retrieval],
+        **{
+            f"retriever_train_{name}": ["retriever_train.py", "--data", retrieval, *flags]
+            for name, flags in contrastive().items()
+        },
         "retriever_quality": [
             "retriever_quality.py", "--data", retrieval, "--model", financial, "--retromae", str(encoders / "retromae"),
             "--work", str(retriever), "--group", "2", "--temperature", "0.05", "--passage_max_len", "96", "--queries",
@@ -92,6 +96,19 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
     if original:
         found["topics_cost"] = ["topics_cost.py", titles, topics, original]
     return found
+
+
+def contrastive() -> dict[str, list[str]]:
+    """Return the settings of retriever_train.py: speed at a few queries, memory at many."""
+    if runtime.device() == "cuda":
+        common = ["--shape", "base", "--bf16", "--tokens", "65536", "--texts", "256"]
+        return {"base_bf16": common, "base_bf16_256": [*common, "--queries", "256", "--warmup", "1", "--steps", "2"]}
+    base = ["--shape", "base", "--queries", "2", "--warmup", "1", "--steps", "2"]
+    once = ["--warmup", "0", "--steps", "1", "--rounds", "1", "--memory_gib", "22"]
+    return {
+        "small": [], "small_bf16": ["--bf16"], "base": base, "base_bf16": [*base, "--bf16"],
+        "memory_32": ["--queries", "32", *once], "memory_256": ["--queries", "256", *once],
+    }  # fmt: skip
 
 
 def main() -> int:
