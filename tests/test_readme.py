@@ -61,6 +61,18 @@ def test_the_quickstarts_numbers_come_from_the_results_file():
     assert [line.rstrip() for line in shown.splitlines()] == [line.rstrip() for line in table(results).splitlines()]
 
 
+def test_the_retrievers_numbers_come_from_the_results_files():
+    """What both pages say of the study's retrievers is in its records."""
+    results = ROOT / "benchmarks" / "results"
+    sets = json.loads((results / "retriever_quality.json").read_text(encoding="utf-8"))["sets"]
+    encoder = json.loads((results / "domain_pretraining.json").read_text(encoding="utf-8"))["financial"]
+    for page in (CHINESE, ENGLISH):
+        assert f"{encoder['tokens_seen'] / 1e6:.0f} M" in page
+        for arms in sets.values():
+            found = arms["large_batch"]["mean_sd"]
+            assert f"{found['bm25'][0]:.3f}" in page and f"{found['hybrid'][0]:.3f}" in page
+
+
 @pytest.mark.slow
 def test_the_corpus_and_tokenizer_block_runs(tmp_path):
     """The one block of a stage that needs no model is run as it stands, in a copy of the folders."""
