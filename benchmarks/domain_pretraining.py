@@ -99,7 +99,8 @@ def made_with(encoder: str) -> dict:
         "valid_loss_per_char", "machine", "versions",
     )  # fmt: skip
     shape = {"layers": config.num_hidden_layers, "width": config.hidden_size}
-    return shape | {name: made.get(name) for name in kept}
+    accuracy = {"masked_accuracy": made.get("valid", {}).get("masked_accuracy")}
+    return shape | {name: made.get(name) for name in kept} | accuracy
 
 
 def newspaper(folder: Path) -> Iterator[str]:

@@ -188,7 +188,7 @@ def encoding(found: list[dict[str, Any]]) -> Section:
         for arm, value in one["arms"].items():
             ratio = one["over_sentence_transformers"].get(arm)
             score = value.get("ndcg@10")
-            rows.append((f"{one['passages']:,} of {one['data']}", arm.replace("_", " "),
+            rows.append((f"{one['passages']:,} of {one['data']}, {one['model']}", arm.replace("_", " "),
                          f"{value['texts_per_cpu_second']:.1f}", "–" if ratio is None else f"{ratio:.2f}",
                          f"{value['least_cosine']:.5f}", "–" if score is None else f"{score:.4f}"))  # fmt: skip
             bars.setdefault(one["data"], {})[arm.replace("_", " ")] = value["texts_per_cpu_second"]
