@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from finbert2.retriever import index, search
+from finbert2.retriever import index, search, store
 
 from .conftest import FACTS, TOPICS, jsonl, refused
 
@@ -90,6 +90,18 @@ def test_what_is_indexed_is_found(tmp_path, passages, tiny_encoder, capsys):
     )
     message = refused(capsys, search.main, [*where, "--query", "甲", "--filter", 'sector == "电子"', "--mode", "bm25"])
     assert message == "error: Milvus refused the search: unknown field 'sector' at column 1"
+
+
+def test_scores_are_signed_cosines(tmp_path):
+    client = store.connect(str(tmp_path / "s.db"), must_exist=False)
+    store.create(client, "passages", {"name": "hand", "fingerprint": "0", "width": 2})
+    vectors = {"same": [0.6, 0.8], "across": [0.8, -0.6], "against": [-0.6, -0.8]}
+    fields = dict.fromkeys(store.METADATA, "") | {"text": "甲", "digest": "", "tokens": store.tokens("甲")}
+    client.insert("passages", [{"id": i, "document": i, "dense": v, **fields} for i, v in vectors.items()])
+    (hits,) = store.search(client, "passages", "dense", [[0.6, 0.8]], ["甲"], 3, "")
+    client.close()
+    assert [hit["id"] for hit in hits] == list(vectors)
+    assert [hit["score"] for hit in hits] == pytest.approx([1, 0, -1], abs=1e-6)
 
 
 def test_messages_without_a_store(tmp_path, passages, capsys):

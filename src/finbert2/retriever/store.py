@@ -113,7 +113,8 @@ def create(client: "MilvusClient", collection: str, model: dict[str, Any]) -> No
         Function("bm25", FunctionType.BM25, input_field_names=["tokens"], output_field_names=["sparse"])
     )
     indexes = client.prepare_index_params()
-    indexes.add_index("dense", index_type="AUTOINDEX", metric_type="COSINE")
+    # Every encoder here gives unit vectors; by COSINE Milvus Lite works out all their lengths anew for each query.
+    indexes.add_index("dense", index_type="AUTOINDEX", metric_type="IP")
     indexes.add_index(
         "sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params={"bm25_k1": K1, "bm25_b": B}
     )
@@ -171,5 +172,5 @@ def windows_of(
     except MilvusException as error:
         hint = f"; the filter is {where!r}, over {', '.join(METADATA)}" if where else ""
         raise UserError(f"Milvus refused the search: {error.message}{hint}") from None
-    # Milvus Lite gives BM25 scores their sign turned round.
-    return [[{**hit["entity"], "id": hit["id"], "score": abs(hit["distance"])} for hit in hits] for hits in found]
+    score = abs if mode == "bm25" else float  # Milvus Lite gives BM25 scores their sign turned round
+    return [[{**hit["entity"], "id": hit["id"], "score": score(hit["distance"])} for hit in hits] for hits in found]
