@@ -2,8 +2,8 @@
 
 python benchmarks/retriever_encode.py --model FOLDER --data FOLDER [--passages 2000] [--evaluate]
 
---data is a BEIR folder whose first --passages passages are encoded; FOLDER a model folder of `retriever train`, which
-may hold ONNX files (`retriever export`). sentence-transformers runs fp32 at each of its batch sizes, the best one
+--data is a BEIR folder whose first --passages passages are encoded; FOLDER a model folder of `retriever train`, whose
+ONNX files are made where it has none. sentence-transformers runs fp32 at each of its batch sizes, the best one
 counts. With --evaluate nDCG@10 of every arm on --split is measured too. Arms are interleaved over --rounds. Writes
 benchmarks/results/retriever_encode.json, one entry a model and number of passages.
 """
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from finbert2 import encoder, files, runtime
-from finbert2.retriever import benchmark, metrics, ranking
+from finbert2.retriever import benchmark, metrics, onnx_export, ranking
 from finbert2.retriever.check import least_cosine
 from finbert2.retriever.onnx_export import FP32, INT8, OnnxEncoder
 
@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("--evaluate", action="store_true")
     options = parser.parse_args()
     full = benchmark.load(options.data, options.split)
+    if not (Path(options.model) / INT8).exists():
+        onnx_export.export(options.model)
     texts = list(full.passages.values())[: options.passages]
     ways = arms(options.model, options.batch_sizes)
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
