@@ -24,7 +24,7 @@ def exported(tiny_bert, tmp_path_factory):
     module, paths = wrapped(model), [tmp_path_factory.mktemp("onnx") / name for name in ("fp32.onnx", "int8.onnx")]
     ids = torch.tensor([[2, 9, 8, 3], [2, 7, 3, 0]])
     inputs = {"input_ids": ids, "attention_mask": (ids > 0).long(), "token_type_ids": torch.zeros_like(ids)}
-    onnx_graph.write(module, model.config, inputs, "last_hidden_state", 128, paths[0])
+    onnx_graph.write(module, model.config, inputs, "last_hidden_state", 128, onnx_graph.ALL, paths[0])
     onnx_graph.quantise(*paths)
     kinds = [{node.op_type for node in onnx.load(path).graph.node} for path in paths]
     fused = [onnx_graph.fuse_attention(path, model.config.num_attention_heads) for path in paths]
@@ -60,6 +60,24 @@ def test_both_forms_answer_as_torch_does(exported, lengths):
     for path, tolerance in zip(paths, (1e-5, 0.1), strict=True):
         found = onnx_graph.session(path, 1).run(["last_hidden_state"], feed)[0]
         assert np.abs(found - expected)[mask == 1].max() < tolerance
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mask", [[[1, 1, 1, 1, 1, 1]], [[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0]]])
+def test_the_last_layer_is_computed_for_the_tokens_that_are_wanted(exported, mask):
+    _, paths, _, _ = exported
+    ids = np.random.default_rng(0).integers(5, 60, np.shape(mask)) * mask
+    feed = {"input_ids": ids, "attention_mask": np.array(mask), "token_type_ids": np.zeros_like(ids)}
+    for path in paths:
+        session = onnx_graph.session(path, 1)
+        assert [one.name for one in session.get_inputs()] == list(feed)
+        (full,) = session.run(None, feed)
+        assert full.shape[:2] == ids.shape
+        for wanted in (1, 3):
+            (found,) = session.run(None, feed | {onnx_graph.WANTED: np.array([wanted])})
+            assert found.shape[:2] == (len(ids), wanted)
+            # int8 takes its scale from all the states there are: fewer of them, a slightly different scale
+            assert np.allclose(found, full[:, :wanted], atol=1e-5 if path == paths[0] else 0.05)
 
 
 def test_batches_for_a_graph_that_is_faster_without_a_mask():

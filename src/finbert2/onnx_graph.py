@@ -14,6 +14,8 @@ from finbert2.errors import UserError
 
 OPSET = 18
 UNPADDED = "nothing_is_padded"  # the graph's name for: the mask holds no zero
+WANTED = "tokens_wanted"  # an input that has a value already, so loaders that do not know of it need not feed it
+ALL = 2**63 - 1
 
 
 def need() -> None:
@@ -36,12 +38,13 @@ def session(path: Path, threads: int) -> Any:
     return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
 
 
-def write(model: Any, config: Any, inputs: dict[str, Any], output: str, longest: int, path: Path) -> None:
+def write(model: Any, config: Any, inputs: dict[str, Any], output: str, longest: int, wanted: int, path: Path) -> None:
     """Write a module's graph in fp32 to `path`, weights inside the file.
 
     `model` takes `inputs` by name, each (texts, tokens), one of them `attention_mask`; texts and tokens, up to
     `longest`, are left open. Its attention has to be the eager one: sdpa would be taken apart with a check for NaN in
-    every layer.
+    every layer. The last layer is computed for the first `wanted` tokens of each text, `ALL` or as many as the session
+    is fed as `WANTED` (1,), int64.
     """
     import torch
 
@@ -56,6 +59,7 @@ def write(model: Any, config: Any, inputs: dict[str, Any], output: str, longest:
         )  # fmt: skip
     if config.model_type == "bert":
         fuse(path, config)
+    narrow_last_layer(path, wanted)
 
 
 def fuse(path: Path, config: Any) -> None:
@@ -66,6 +70,40 @@ def fuse(path: Path, config: Any) -> None:
         str(path), "bert", num_heads=config.num_attention_heads, hidden_size=config.hidden_size, opt_level=0
     )
     graph.save_model_to_file(str(path))
+
+
+def narrow_last_layer(path: Path, wanted: int) -> bool:
+    """Let only the first tokens of each text ask in the last layer, and go through what follows; all still answer.
+
+    To be called before `quantise`. Tells whether the layer was found.
+    """
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load(str(path))
+    graph = model.graph
+    producer, readers = links(graph)
+    last = [node for node in graph.node if node.op_type == "Softmax"][-1:]
+    found = attention(last[0], producer, readers) if last else None
+    if found is None:
+        return False
+    products = [before(name, producer, "Add", "MatMul") for name in found[0]]
+    states = {chain[-1].input[0] for chain in products if chain}
+    if len(states) != 1 or not all(products):
+        return False
+    (hidden,) = states
+    answering = [chain[-1].output[0] for chain in products[1:]]  # keys and values
+    for node in readers[hidden]:
+        if node.output[0] not in answering:
+            node.input[:] = ["asking" if name == hidden else name for name in node.input]
+    place = next(number for number, node in enumerate(graph.node) if hidden in node.output)
+    graph.node.insert(place + 1, helper.make_node("Slice", [hidden, "first", WANTED, "along_tokens"], ["asking"]))
+    for name, value in (("first", 0), (WANTED, wanted), ("along_tokens", 1)):
+        graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [1], [value]))
+    graph.input.append(helper.make_tensor_value_info(WANTED, TensorProto.INT64, [1]))
+    del graph.value_info[:]
+    onnx.save(model, str(path))
+    return True
 
 
 def quantise(path: Path, output: Path) -> None:
@@ -95,11 +133,7 @@ def fuse_attention(path: Path, heads: int) -> int:
 
     model = onnx.load(str(path))
     graph = model.graph
-    producer = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    producer, readers = links(graph)
     replaced: dict[str, Any] = {}
     for softmax in [node for node in graph.node if node.op_type == "Softmax"]:
         found = attention(softmax, producer, readers)
@@ -129,22 +163,32 @@ def fuse_attention(path: Path, heads: int) -> int:
     return len(replaced)
 
 
+def links(graph: Any) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Return the node that makes each tensor, and the nodes that read it."""
+    readers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return {name: node for node in graph.node for name in node.output}, readers
+
+
+def before(name: str, producer: dict[str, Any], *kinds: str) -> list[Any]:
+    """Return the chain of nodes of these kinds, each the maker of the next one's first input; [] if it is another."""
+    chain: list[Any] = []
+    for kind in kinds:
+        node = producer.get(chain[-1].input[0] if chain else name)
+        if node is None or node.op_type != kind:
+            return []
+        chain.append(node)
+    return chain
+
+
 def attention(softmax: Any, producer: dict[str, Any], readers: dict[str, list[Any]]) -> tuple[list[str], str] | None:
     """Return queries, keys and values (texts, tokens, width) and the result's name of the attention around a softmax.
 
     None where the nodes are not those of an eager attention.
     """
-
-    def before(name: str, *kinds: str) -> list[Any]:
-        chain: list[Any] = []
-        for kind in kinds:
-            node = producer.get(chain[-1].input[0] if chain else name)
-            if node is None or node.op_type != kind:
-                return []
-            chain.append(node)
-        return chain
-
-    scores = before(softmax.input[0], "Add", "Mul", "MatMul")
+    scores = before(softmax.input[0], producer, "Add", "Mul", "MatMul")
     after, follow = [], softmax
     for kind in ("MatMul", "Transpose", "Reshape"):
         follow = next((node for node in readers.get(follow.output[0], []) if node.op_type == kind), None)
@@ -153,7 +197,7 @@ def attention(softmax: Any, producer: dict[str, Any], readers: dict[str, list[An
         after.append(follow)
     if not scores:
         return None
-    sides = [before(name, "Transpose", "Reshape") for name in (*scores[-1].input, after[0].input[1])]
+    sides = [before(name, producer, "Transpose", "Reshape") for name in (*scores[-1].input, after[0].input[1])]
     if not all(sides):
         return None
     return [reshape.input[0] for _, reshape in sides], after[-1].output[0]

@@ -13,6 +13,7 @@ from finbert2 import args, files, onnx_graph, runtime
 from finbert2.errors import UserError
 from finbert2.labeler.model import Engine, Labeler
 from finbert2.labeler.onnx_model import FILES, FOLDER
+from finbert2.labeler.packed import is_tagger
 
 PROBE = ["公司前三季度净利润同比增长。", "股东拟减持不超过2%的股份，市场情绪偏弱，成交清淡。", "涨"]
 
@@ -62,7 +63,8 @@ def export(labeler: Labeler, folder: Path, int8: bool) -> None:
     batch = labeler.tokenizer(PROBE[:2], return_tensors="pt", padding=True)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     written = [target / FILES["onnx"]]
-    onnx_graph.write(model, model.config, inputs, "logits", labeler.settings.max_seq_length, written[0])
+    longest, wanted = labeler.settings.max_seq_length, onnx_graph.ALL if is_tagger(model) else 1
+    onnx_graph.write(model, model.config, inputs, "logits", longest, wanted, written[0])
     if int8:
         written.append(target / FILES["onnx-int8"])
         onnx_graph.quantise(*written)

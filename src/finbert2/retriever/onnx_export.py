@@ -42,7 +42,7 @@ def export(folder: str | Path, quantise: bool = True) -> list[Path]:
 
     Inputs are `input_ids`, `attention_mask`, `token_type_ids`, int64 (texts, tokens), of any size; the output is
     `last_hidden_state` (texts, tokens, width): pooling and normalising stay with the loader, as in every folder of
-    optimum's. Returns the files written.
+    optimum's. Who feeds `tokens_wanted` gets so many of each text's tokens only. Returns the files written.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
@@ -57,7 +57,9 @@ def export(folder: str | Path, quantise: bool = True) -> list[Path]:
     (folder / "onnx").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".onnx.") as part:
         written = [Path(part) / Path(FP32).name]
-        onnx_graph.write(wrapped(model.float()), model.config, inputs, "last_hidden_state", 512, written[0])
+        onnx_graph.write(
+            wrapped(model.float()), model.config, inputs, "last_hidden_state", 512, onnx_graph.ALL, written[0]
+        )
         if quantise:
             written.append(Path(part) / Path(INT8).name)
             onnx_graph.quantise(*written)
@@ -83,6 +85,7 @@ class OnnxEncoder:
         if not setting(folder / "1_Pooling" / "config.json", "pooling_mode_cls_token", True):
             raise UserError(f"{path} is read by its CLS vector, but {folder} pools otherwise: name the folder instead")
         self.session = onnx_graph.session(Path(path), threads)
+        self.optional = {one.name for one in self.session.get_overridable_initializers()}
         self.tokenizer = encoder.load(AutoTokenizer.from_pretrained, str(folder))
         self.prompt = setting(folder / "config_sentence_transformers.json", "prompts", {}).get("query") or ""
         longest = setting(folder / "sentence_bert_config.json", "max_seq_length", 512)
@@ -101,6 +104,8 @@ class OnnxEncoder:
                 batch = self.tokenizer.pad({"input_ids": [ids[place] for place in places]}, return_tensors="np")
                 feed = {name: batch[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
                 feed["token_type_ids"] = np.zeros_like(feed["input_ids"])
+                if onnx_graph.WANTED in self.optional:  # not in the files of others, nor in those of before
+                    feed[onnx_graph.WANTED] = np.ones(1, np.int64)
                 hidden = self.session.run(["last_hidden_state"], feed)[0][:, 0]
                 for place, vector in zip(places, hidden / np.linalg.norm(hidden, axis=1, keepdims=True), strict=True):
                     found[place] = vector
