@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("encoders", nargs="+", metavar="NAME=ENCODER")
     parser.add_argument("--work_dir", type=Path, default=Path("outputs/labeler_tasks"))
     parser.add_argument("--tasks", nargs="*", help="names of tasks (default: all)")
-    parser.add_argument("--starts", nargs="*", help="train from these only and write no table: several can run at once")
+    parser.add_argument("--no_table", action="store_true", help="train and evaluate only: several can run at once")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train_rows", type=int, default=0, help="0: all")
     parser.add_argument("--test_rows", type=int, default=0, help="0: all")
@@ -132,9 +132,8 @@ def main() -> None:
         found = {
             name: run(folder, ner, start, options.work_dir / name.replace(" ", "_") / folder.name, options)
             for name, start in starts.items()
-            if not options.starts or name in options.starts
         }
-        if options.starts:
+        if options.no_table:
             continue
         results["tasks"][folder.name] = row(found, ner)
         files.write_json(Path(__file__).parent / "results" / "labeler_tasks.json", results)
