@@ -112,9 +112,9 @@ def main() -> None:
     parser.add_argument("--train_rows", type=int, default=0, help="0: all")
     parser.add_argument("--test_rows", type=int, default=0, help="0: all")
     parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--learning_rate", type=float, default=3e-4)
-    parser.add_argument("--max_seq_length", type=int, default=128)
+    parser.add_argument("--max_seq_length", type=int, default=512)
     options = parser.parse_args()
     encoders = dict(one.split("=", 1) for one in options.encoders)
     starts = encoders | {"from scratch": random_weights(next(iter(encoders.values())), options.work_dir / "random")}
