@@ -119,7 +119,7 @@ def ner(output: Path, stage: Results) -> Section:
     return Section(
         "Fin-labeler：实体识别", "BIO 标注，按整个实体计分。", stage["seconds"],
         "cd Fin-labeler && sh runner.sh --train_data train.txt --dev_data dev.txt --test_data test.txt",
-        [plots.svg(figure)], ["任务", "训练句", "测试句", "准确率", "召回率", "F1"], rows,
+        [plots.svg(figure)], ["任务", "训练句", "测试句", "精确率", "召回率", "F1"], rows,
     )  # fmt: skip
 
 
