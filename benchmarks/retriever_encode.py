@@ -4,14 +4,16 @@ python benchmarks/retriever_encode.py --model FOLDER --data FOLDER [--passages 2
 
 --data is a BEIR folder whose first --passages passages are encoded; FOLDER a model folder of `retriever train`, whose
 ONNX files are made where it has none. sentence-transformers runs fp32 at each of its batch sizes, the best one
-counts. With --evaluate nDCG@10 of every arm on --split is measured too. Arms are interleaved over --rounds. Writes
-benchmarks/results/retriever_encode.json, one entry a model and number of passages.
+counts. With --random_base a BERT-base of random weights with FOLDER's tokenizer is timed instead: it costs what a
+trained one does. With --evaluate nDCG@10 of every arm on --split is measured too. Arms are interleaved over --rounds.
+Writes benchmarks/results/retriever_encode.json, one entry a model and number of passages.
 """
 
 import argparse
 import json
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,8 +49,20 @@ def arms(folder: str, batch_sizes: list[int]) -> dict[str, Callable[[list[str]],
     return found
 
 
+def random_base(source: str, folder: str) -> None:
+    """Write a BERT-base of random weights with a model folder's tokenizer, read by its CLS vector."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=len(tokenizer)), add_pooling_layer=False).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    encoder.load_sentence_transformer(folder).save(folder)
+
+
 def main() -> None:
-    """Time every arm, compare vectors, write down."""
+    """Measure the model asked for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True)
@@ -57,12 +71,21 @@ def main() -> None:
     parser.add_argument("--batch_sizes", type=int, nargs="+", default=[8, 32, 128])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--evaluate", action="store_true")
+    parser.add_argument("--random_base", action="store_true")
     options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        if options.random_base:
+            random_base(options.model, temporary)
+        measure(temporary if options.random_base else options.model, options)
+
+
+def measure(folder: str, options: argparse.Namespace) -> None:
+    """Time every arm on one model folder, compare vectors, write down."""
     full = benchmark.load(options.data, options.split)
-    if not (Path(options.model) / INT8).exists():
-        onnx_export.export(options.model)
+    if not (Path(folder) / INT8).exists():
+        onnx_export.export(folder)
     texts = list(full.passages.values())[: options.passages]
-    ways = arms(options.model, options.batch_sizes)
+    ways = arms(folder, options.batch_sizes)
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     vectors: dict[str, np.ndarray] = {}
     for way in ways.values():
@@ -81,10 +104,13 @@ def main() -> None:
             "least_cosine": least_cosine(vectors[name], reference),
         }
         if options.evaluate:
-            table[name]["ndcg@10"] = ndcg(ways[name], full, options.model)
+            table[name]["ndcg@10"] = ndcg(ways[name], full, folder)
     best = max(one["texts_per_cpu_second"] for name, one in table.items() if name.startswith("sentence"))
     ratios = {name: one["texts_per_cpu_second"] / best for name, one in table.items() if name.startswith("ours")}
-    setting = {"model": Path(options.model).name, "data": Path(options.data).name, "passages": len(texts)}
+    config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    name = "random weights" if options.random_base else Path(options.model).name
+    shape = f"{config['num_hidden_layers']} × {config['hidden_size']}"
+    setting = {"model": f"{name}, {shape}", "data": Path(options.data).name, "passages": len(texts)}
     entry = {**setting, "rounds": options.rounds, "arms": table, "over_sentence_transformers": ratios}
     entry |= {"machine": runtime.machine(), "versions": runtime.versions()}
     earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []

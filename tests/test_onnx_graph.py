@@ -80,6 +80,30 @@ def test_the_last_layer_is_computed_for_the_tokens_that_are_wanted(exported, mas
             assert np.allclose(found, full[:, :wanted], atol=1e-5 if path == paths[0] else 0.05)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "layers"), [("Bert", 1), ("Bert", 2), ("Roberta", 2)])
+def test_a_classifiers_last_layer_is_computed_for_its_first_token(tmp_path, kind, layers):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=100, hidden_size=32, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=64,
+        initializer_range=0.3, pad_token_id=0, max_position_embeddings=130, attn_implementation="eager",
+    )  # fmt: skip
+    model = getattr(transformers, f"{kind}ForSequenceClassification")(config).eval()
+    ids = torch.tensor([[5, 9, 8, 3, 7, 6], [5, 7, 3, 0, 0, 0]])
+    inputs = {"input_ids": ids, "attention_mask": (ids > 0).long()}
+    path = tmp_path / "model.onnx"
+    onnx_graph.write(model, config, inputs, "logits", 128, 1, path)
+    assert onnx_graph.fuse_attention(path, 2) == layers
+    session = onnx_graph.session(path, 1)
+    (optional,) = session.get_overridable_initializers()
+    assert optional.name == onnx_graph.WANTED  # it is there, so the layer was found
+    (found,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    with torch.inference_mode():
+        assert np.allclose(found, model(**inputs).logits.numpy(), atol=1e-5)
+
+
 def test_batches_for_a_graph_that_is_faster_without_a_mask():
     # 300 slots are enough: the next length begins a batch; the short ones, in one batch, are padded.
     assert list(padded_batches([300, 300, 299, 20, 19, 18], 8192, unmasked=True)) == [[0, 1], [2], [3, 4, 5]]

@@ -250,9 +250,8 @@ def write_atomically(path: str | Path, write: Callable[[IO[str]], Any]) -> None:
             write(file)
         os.chmod(name, 0o644)  # mkstemp makes files that only their owner reads
         os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value: Any) -> None:
