@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file
 from transformers import Trainer, TrainerCallback
 
+from finbert2.errors import UserError
 from finbert2.labeler import evaluate, features, inputs, predict, train
 from finbert2.labeler.model import Labeler
 
@@ -246,7 +247,7 @@ def read(path) -> list[dict]:
 
 
 def test_predictions_from_standard_input_with_vectors(classifier, tmp_path, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{GOOD}\n\n{BAD}\r\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"\ufeff{GOOD}\n\n\ufeff{BAD}\r\n".encode())))
     run(
         predict.main, "--model_name_or_path", classifier, "--input", "-", "--output", tmp_path / "o.jsonl",
         "--cls_vectors", tmp_path / "v.npy", "--cls_layer", 1,
@@ -255,6 +256,13 @@ def test_predictions_from_standard_input_with_vectors(classifier, tmp_path, monk
     vectors = np.load(tmp_path / "v.npy")
     expected = Labeler.from_pretrained(str(classifier)).cls_vectors([GOOD, BAD], 1)
     assert vectors.shape == (2, 32) and np.array_equal(vectors, expected)
+
+
+def test_standard_input_that_is_not_utf8_names_its_line(monkeypatch):
+    lines = f"{GOOD}\n".encode() + BAD.encode("gb18030")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    with pytest.raises(UserError, match=r"standard input, line 2, is not UTF-8 \(.*\): convert it, for example: iconv"):
+        list(inputs.read_texts("-", "text"))
 
 
 def test_predictions_in_chunks_are_the_same(classifier, tmp_path, monkeypatch, rows):

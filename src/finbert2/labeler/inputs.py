@@ -20,12 +20,26 @@ def read_texts(path: str, field: str, empty_texts: str = "error") -> Iterator[di
     "error". Raises `UserError` naming file and line for what cannot be read.
     """
     if path == "-":
-        lines = (line.rstrip("\r\n") for line in sys.stdin)
-        yield from ({"id": number, "text": line} for number, line in enumerate(lines, start=1) if line.strip())
+        yield from ({"id": number, "text": line} for number, line in read_standard_input() if line.strip())
         return
     for row in read_parquet(Path(path)) if path.endswith(".parquet") else files.read_rows(path):
         empty = empty_texts != "error" and is_empty(row, field)
         yield {"id": row.values.get("id", row.line), "text": "" if empty else row.text(field)}
+
+
+def read_standard_input() -> Iterator[tuple[int, str]]:
+    """Yield (number from 1, line without its end); raises `UserError` naming the first line that is not UTF-8.
+
+    Bytes and not `sys.stdin`, whose encoding is the terminal's. Joined files may have a byte-order mark in the middle.
+    """
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            yield number, line.decode("utf-8-sig").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"standard input, line {number}, is not UTF-8 ({error.reason}, byte 0x{error.object[error.start]:02x}): "
+                "convert it, for example: iconv -f GB18030 -t UTF-8 file | …"
+            ) from None
 
 
 def read_parquet(path: Path) -> Iterator[files.Row]:
