@@ -36,9 +36,10 @@ def read_standard_input() -> Iterator[tuple[int, str]]:
         try:
             yield number, line.decode("utf-8-sig").rstrip("\r\n")
         except UnicodeDecodeError as error:
+            byte = error.object[error.start]
             raise UserError(
-                f"standard input, line {number}, is not UTF-8 ({error.reason}, byte 0x{error.object[error.start]:02x}): "
-                "convert it, for example: iconv -f GB18030 -t UTF-8 file | …"
+                f"standard input, line {number}, is not UTF-8 ({error.reason}, byte 0x{byte:02x}): convert it, "
+                "for example: iconv -f GB18030 -t UTF-8 file | …"
             ) from None
 
 
