@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--test_rows", type=int, default=0, help="0: all")
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--learning_rate", type=float, default=3e-4)
+    parser.add_argument("--learning_rate", type=float, default=1e-4)
     parser.add_argument("--max_seq_length", type=int, default=512)
     options = parser.parse_args()
     encoders = dict(one.split("=", 1) for one in options.encoders)
