@@ -47,15 +47,18 @@ def pretraining(found: dict[str, Any]) -> tuple[Row, list[Row]]:
         for name, one in tasks.items()
     ]  # fmt: skip
     classified = [one for one in tasks.values() if "tfidf" in one]
-    means = [f"{fmean(one['starts'][start]['mean'] for one in classified):.3f}" for start in starts]
-    gains = [f"{fmean(one['minus'][start]['difference'] for one in classified):+.3f}" for start in starts[1:]]
-    tfidf = [fmean(values) for values in zip(
-        *((one["tfidf"], one["best_seed_minus_tfidf"]["difference"]) for one in classified), strict=True
-    )]  # fmt: skip
-    rows.append((f"**mean of {len(classified)}**", *means, f"{tfidf[0]:.3f}", f"{tfidf[1]:+.3f}", *gains))
-    head = ("task", *starts, "TF-IDF + LR", "chosen seed − TF-IDF (p)", *(
-        f"{starts[0]} − {start} (p)" for start in starts[1:]
+
+    def mean(value: Callable[[dict[str, Any]], float], form: str) -> str:
+        return format(fmean(map(value, classified)), form)
+
+    rows.append((
+        f"**mean of {len(classified)}**",
+        *(mean(lambda one, s=start: one["starts"][s]["mean"], ".3f") for start in starts),
+        mean(lambda one: one["tfidf"], ".3f"), mean(lambda one: one["best_seed_minus_tfidf"]["difference"], "+.3f"),
+        *(mean(lambda one, s=start: one["minus"][s]["difference"], "+.3f") for start in starts[1:]),
     ))  # fmt: skip
+    beside = (f"{starts[0]} − {start} (p)" for start in starts[1:])
+    head = ("task", *starts, "TF-IDF + LR", "chosen seed − TF-IDF (p)", *beside)
     return tuple(name.replace("_", " ") for name in head), rows
 
 

@@ -41,8 +41,8 @@ def tfidf(
 def fit(features: Any, train: Sequence[Example], labels: Sequence[str], c: float, multi_label: bool) -> Any:
     """Return a trained logistic regression, one a label for a multi-label task.
 
-    To the end: with a tolerance of 1e-3, or from the weights of a smaller C, lbfgs stops at once on some tasks, which
-    cost this baseline up to 0.025 of macro-F1.
+    To the end: with a tolerance of 1e-3, or from the weights of a smaller C, lbfgs stops almost at once on some tasks
+    (by hand, two classes of long news, C = 10: macro-F1 0.938 after 5 steps, 0.961 after 15).
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
