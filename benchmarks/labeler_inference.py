@@ -41,14 +41,13 @@ def sc2_texts(folder: Path, count: int) -> list[str]:
 
 
 def base_labeler(texts: list[str], folder: Path) -> Labeler:
-    """Return a two-class BERT-base with random weights and a character vocabulary, also exported to ONNX."""
+    """Return a two-class BERT-base with random weights and a character vocabulary, saved in the folder."""
     train_base(texts, 8000).save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     torch.manual_seed(0)
     model = BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), num_labels=2))
     labeler = Labeler(model, tokenizer, Settings("classification", LENGTH, "head"))
     labeler.save(folder)
-    export.main(["--model_name_or_path", str(folder)])
     return labeler
 
 
@@ -90,6 +89,7 @@ def speed(folder: Path, count: int, rounds: int) -> Iterator[dict]:
     texts = sc2_texts(folder, count)
     with tempfile.TemporaryDirectory() as temporary:
         labeler = base_labeler(texts, Path(temporary))
+        export.main(["--model_name_or_path", temporary])
         int8 = Labeler.from_pretrained(temporary, "onnx-int8")
         classifier = pipeline("text-classification", model=labeler.model, tokenizer=labeler.tokenizer, device="cpu")
 
