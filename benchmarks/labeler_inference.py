@@ -57,7 +57,7 @@ def original(labeler: Labeler, texts: list[str]) -> list[str]:
     for start in range(0, len(texts), BATCH):
         batch = labeler.tokenizer(
             texts[start : start + BATCH], padding=True, truncation=True, max_length=LENGTH, return_tensors="pt"
-        )
+        ).to(labeler.model.device)
         with torch.no_grad():
             labels += labeler.model(**batch).logits.softmax(-1).argmax(-1).tolist()
             hidden = labeler.model(**batch, output_hidden_states=True).hidden_states[-1]

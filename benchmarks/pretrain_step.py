@@ -13,8 +13,9 @@ forward, backward, clipping and AdamW on batches made beforehand. Real tokens co
     ours_fp32 …    ours with one technique switched off
     retromae       ours, RetroMAE; retromae_half predicts a random half of the tokens
 
-On a GPU also MFU (of the useful work alone), memory and largest batch. Rounds are interleaved; speeds are medians, a
-ratio is the median of the rounds' own ratios, since a machine's speed drifts. Writes
+On a GPU also MFU (of the useful work alone) and memory, with --largest the largest batch that fits. Rounds are
+interleaved; speeds are medians, a ratio is the median of the rounds' own ratios (of CPU-seconds; on a GPU of the
+clock's), since a machine's speed drifts. Writes
 benchmarks/results/pretrain_step_<model>_<device>.json.
 """
 
@@ -225,20 +226,17 @@ def timed(step: Callable[[dict[str, Any]], None], made: list[dict[str, Any]]) ->
     return tokens / (time.process_time() - cpu), tokens / (time.perf_counter() - wall)
 
 
-def largest(arm: Arm, shape: tuple[int, int, int, int], windows: Windows, tokenizer: Any) -> dict[str, float]:
-    """Return the memory of a step of this size and the largest number of documents that fits, doubling it."""
-    documents, found = shape[3], {}
+def largest(arm: Arm, shape: tuple[int, int, int, int], windows: Windows, tokenizer: Any) -> int:
+    """Return the largest number of documents a step that fits, doubling it from the one measured."""
+    documents = shape[3]
     while True:
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
         try:
             step = stepper(arm, build(arm, shape, tokenizer))
-            for batch in batches(arm, windows, tokenizer, documents, 2):
+            for batch in batches(arm, windows, tokenizer, 2 * documents, 2):
                 step(moved(batch))
         except torch.cuda.OutOfMemoryError:
-            return found
-        gib = torch.cuda.max_memory_allocated() / 2**30
-        found = {"memory_gib": found.get("memory_gib", round(gib, 2)), "largest_documents": documents}
+            return documents
         documents *= 2
 
 
@@ -248,14 +246,19 @@ def measure(
     """Return speed of each arm, rounds interleaved; an arm that needs more memory than the GPU has is left out."""
     speeds: dict[str, list[tuple[float, float]]] = {}
     useful: dict[str, float] = {}
+    memory: dict[str, float] = {}
     for number in range(rounds):
         for name in names:
             arm = ARMS[name]
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
             model = build(arm, shape, tokenizer)
             made = [moved(batch) for batch in batches(arm, windows, tokenizer, shape[3], steps)]
             step = stepper(arm, model)
             try:
-                step(made[0])
+                for batch in made if torch.cuda.is_available() else made[:1]:  # a GPU chooses kernels for each shape
+                    step(batch)
                 speeds.setdefault(name, []).append(timed(step, made))
             except torch.cuda.OutOfMemoryError:
                 print(f"round {number + 1} {name}: more than the GPU's memory", flush=True)
@@ -263,16 +266,20 @@ def measure(
             origins = [batch["origin"] for batch in made]
             mean = sum(o.squares for o in origins) / sum(o.tokens for o in origins)
             useful[name] = flops_per_token(model, mean, RATIO, arm.decoder)
-            print(f"round {number + 1} {name}: {speeds[name][-1][0]:,.0f} tokens per CPU-second", flush=True)
+            memory[name] = max(memory.get(name, 0.0), runtime.peak_device_memory_gib() or 0.0)
+            cpu, wall = speeds[name][-1]
+            del model, step, made  # before the next arm's memory is measured
+            print(f"round {number + 1} {name}: {cpu:,.0f} tokens per CPU-second, {wall:,.0f} a second", flush=True)
     table = {}
+    clock = 1 if torch.cuda.is_available() else 0
     for name, pairs in speeds.items():
         cpu, wall = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
         table[name] = {"tokens_per_cpu_second": round(cpu, 1), "tokens_per_second": round(wall, 1)}
-        table[name]["rounds"] = [round(pair[0], 1) for pair in pairs]
+        table[name]["rounds"] = [round(pair[clock], 1) for pair in pairs]
         peak = peak_flops(0, runtime.has_bf16())
         if peak:
             table[name]["mfu"] = round(wall * useful[name] / peak, 4)
-            table[name] |= largest(ARMS[name], shape, windows, tokenizer)
+            table[name]["memory_gib"] = memory[name]
     return table
 
 
@@ -289,6 +296,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--largest", action="store_true", help="on a GPU: find the largest batch too")
     parser.add_argument("--cache", default="/tmp/finbert2_bench")
     options = parser.parse_args()
     shape = (*SHAPES[options.model][:3], options.documents or SHAPES[options.model][3])
@@ -314,7 +322,9 @@ def main() -> None:
             density = windows.tokens / windows.characters
             chosen = names if label == "base" else ["ours"]
             table = measure(chosen, shape, windows, tokenizer, options.steps, options.rounds)
-            for row in table.values():
+            for name, row in table.items():
+                if options.largest:
+                    row["largest_documents"] = largest(ARMS[name], shape, windows, tokenizer)
                 row["characters_per_cpu_second"] = round(row["tokens_per_cpu_second"] / density, 1)
             tables[label] = {
                 "tokens_per_char": round(density, 4),
