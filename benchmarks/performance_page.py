@@ -63,10 +63,11 @@ def on_paper() -> str:
     rate = measured["mb_per_cpu_second"]["all"]
     return "\n\n".join([
         "## The real thing, on paper",
-        f"Computed by `benchmarks/plan.py`, not measured: H200 at {plan.PEAK / 1e12:.0f} TFLOP/s dense bf16 and "
+        f"Computed by `benchmarks/plan.py`, not measured: H100 or H200 at {plan.PEAK / 1e12:.0f} TFLOP/s dense bf16 and "
         f"{plan.UTILISATION:.0%} of it used, {plan.GPU_HOUR:.2f} dollars a GPU-hour, {plan.CORE_HOUR:.2f} a core-hour. "
-        "Public runs of BERTs of this size reach 24 % (8 × A100, HuggingFace; H100, ModernBERT's code), so the hours "
-        "may be half as many again until the step was measured on such a card.",
+        "So much of it a BERT-base step of 20,000 tokens used on one H100 (above); public runs of BERTs of this size "
+        "reach 24 % (8 × A100, HuggingFace; H100, ModernBERT's code). Larger steps and `--torch_compile` were not "
+        "measured there.",
         f"**Pretraining on {plan.TOKENS / 1e9:.0f} G tokens**: `NPROC=8 sh FinBERT2/pretrain/run_mlm.sh --train_data "
         "corpus/train --bf16 true`, with `NNODES` for more machines; data parallel by NCCL.",
         table(("model", "GPUs", "hours", "dollars", "tokens per second and GPU"), plan.pretraining()),

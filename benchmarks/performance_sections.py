@@ -75,23 +75,28 @@ def collator(found: dict[str, Any]) -> Section:
 def step(found: dict[str, Any]) -> Section:
     """What a training step costs by ours, by the peers, and with each technique switched off."""
     ours = found["tables"]["base"]["arms"]["ours"]["characters_per_cpu_second"]
+    on_gpu = found["machine"]["accelerator"] is not None
+    unit, rate_of = ("second", "tokens_per_second") if on_gpu else ("CPU-second", "tokens_per_cpu_second")
     rows, bars = [], {}
     for words_of, table in found["tables"].items():
         for name, arm in table["arms"].items():
             label = name.replace("_", " ") + (", domain words" if words_of == "domain" else "")
-            rate = arm["characters_per_cpu_second"]
-            ratio = found["ratios"].get(f"ours / {name}", 1.0) if words_of == "base" else ours / rate
-            rows.append((label, f"{arm['tokens_per_cpu_second']:,.0f}", f"{rate:,.0f}", f"{ratio:.2f}"))
-            bars[label] = {"characters": rate}
-    layers, width, *_ = found["shape"]
+            characters = arm["characters_per_cpu_second"]
+            ratio = found["ratios"].get(f"ours / {name}", 1.0) if words_of == "base" else ours / characters
+            last = f"{arm['mfu']:.1%}" if on_gpu else f"{characters:,.0f}"
+            rows.append((label, f"{arm[rate_of]:,.0f}", last, f"{ratio:.2f}"))
+            bars[label] = {"tokens": arm[rate_of]} if on_gpu else {"characters": characters}
+    layers, width, _, documents = found["shape"]
     precision = "bf16" if found["bf16"] else "fp32: the processor has no bf16"
     text = (
-        f"BERT of {layers} layers × {width}, short news, {precision}. "
+        f"BERT of {layers} layers × {width}, {documents} short news a step, {precision}. "
         "`original`: random padded batches and all logits. `stock`: length-grouped batches, fused AdamW. `ours …`: one "
         "technique switched off."
     )
-    head = ("arm", "real tokens per CPU-second", "characters per CPU-second", "ours is so many times as fast")
-    return Section(f"Pretraining: a step, {layers} × {width}", text, head, rows, bars, "characters per CPU-second")
+    last = "MFU" if on_gpu else "characters per CPU-second"
+    head = ("arm", f"real tokens per {unit}", last, "ours is so many times as fast")
+    title = f"Pretraining: a step, {layers} × {width}{card(found)}"
+    return Section(title, text, head, rows, bars, "tokens per second" if on_gpu else "characters per CPU-second")
 
 
 def encoders(found: dict[str, dict[str, Any]]) -> Section:
@@ -136,6 +141,24 @@ def inference(found: dict[str, Any]) -> Section:
     head = ("way", "CPU-seconds", "times as fast as the original", "times as fast as the pipeline")
     bars = {name.replace("_", " "): {"CPU-seconds": value} for name, value in seconds.items()}
     return Section("Labeler: inference", text, head, rows, bars, "CPU-seconds")
+
+
+def inference_gpu(found: dict[str, Any]) -> Section:
+    """Labelling long texts on a GPU."""
+    rates, same = found["texts_per_second"], found["labels_equal_to_the_originals"]
+    rows = [
+        (name.replace("_", " "), f"{rate:,.0f}", f"{found['peak_memory_gib'][name]:.2f}", f"{same[name]:,}")
+        for name, rate in rates.items()
+    ]
+    text = (
+        f"{found['texts']:,} texts of SC_2's lengths (median {found['median_characters']:.0f} characters), BERT-base, "
+        f"strings to labels. `original`: padded batches of 32, two forwards each, fp32; the others in bf16: `pipeline` "
+        f"in batches of {found['pipeline_batch']}, `trainer` in batches of {found['trainer_batch']} grouped by length, "
+        "ours at two token budgets a batch."
+    )
+    head = ("way", "texts per second", "peak GiB", "labels equal to the original's")
+    bars = {name.replace("_", " "): {"texts": rate} for name, rate in rates.items()}
+    return Section(f"Labeler: inference{card(found)}", text, head, rows, bars, "texts per second")
 
 
 def stream(found: dict[str, Any]) -> Section:
@@ -242,7 +265,7 @@ SECTIONS: dict[str, Callable[[Any], Section]] = {
     "corpus_throughput": corpus, "corpus_memory": memory, "domain_words": words, "collator": collator,
     "pretrain_step_small_cpu": step, "pretrain_step_base_cpu": step, "pretrain_step_base_cuda": step,
     "domain_pretraining": encoders, "pretrain_quality": bought, "labeler_train": tuning,
-    "labeler_inference": inference, "labeler_stream": stream,
+    "labeler_inference": inference, "labeler_inference_gpu": inference_gpu, "labeler_stream": stream,
     "retriever_train": training, "retriever_encode": encoding, "retriever_mine": mining, "vector_store": vectors,
     "topics_cost": topics,
 }  # fmt: skip

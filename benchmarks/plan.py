@@ -7,7 +7,7 @@ attention of a token that sees s others (a third of that in inference), the head
 from dataclasses import dataclass
 
 TOKENS, MEAN_CONTEXT, MASKED = 32e9, 300, 0.15
-PEAK, UTILISATION, SCALING = 989e12, 0.35, {1: 1.0, 8: 0.95, 64: 0.85}  # H200, dense bf16
+PEAK, UTILISATION, SCALING = 989e12, 0.23, {1: 1.0, 8: 0.95, 64: 0.85}  # H100 or H200, dense bf16
 GPU_HOUR, CORE_HOUR = 3.0, 0.04  # US dollars, the order of what clouds ask
 VOCABULARY = 34_932
 

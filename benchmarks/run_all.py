@@ -27,8 +27,9 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
     sets = sorted(path.parent.name for path in (data / "retrieval").glob("*/train_flagembedding.jsonl"))
     with_peers = ["--peers", peers] if peers else []
     # A GPU reads in two minutes twenty times what two cores read in half an hour, so its encoders can be larger.
+    on_gpu = runtime.device() == "cuda"
     larger = ["--layers", "6", "--width", "384", "--steps", "2400", "--batch", "128", "--workers", "8"]
-    fewer = ["--documents", "64"] if runtime.device() == "cuda" else []  # with 256 the stock arms' logits need 80 GB
+    fewer = ["--documents", "128"] if on_gpu else []  # with 256 the stock arms' logits need 80 GB
     texts = [f"newswire={valid}", f"report_titles={titles}:title"]
     texts += [f"{path.parent.name}={path}" for path in sorted((data / "retrieval").glob("*/corpus.jsonl"))]
     texts += [f"{path.parent.name}={path}" for path in sorted((data / "classification").glob("*/test.csv"))]
@@ -54,7 +55,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
         ],
         "domain_pretraining": [
             "domain_pretraining.py", str(data), str(encoders), "--tokenizer", base,
-            *(larger if runtime.device() == "cuda" else []),
+            *(larger if on_gpu else []),
         ],
         "labeler_tasks": [
             "labeler_tasks.py", str(data), *(f"{n}={encoders / n}" for n in ("financial", "same_amount", "general")),
@@ -66,7 +67,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
         ],
         "labeler_train": ["labeler_train.py", str(data)],
         "labeler_train_base": ["labeler_train.py", str(data), "--shape", "base"],
-        "labeler_inference": ["labeler_inference.py", str(data)],
+        "labeler_inference": ["labeler_inference_gpu.py" if on_gpu else "labeler_inference.py", str(data)],
         "labeler_stream": ["labeler_stream.py"],
         "retromae_probe": [
             "retromae_probe.py", "--corpus", corpus, "--tokenizer", base, "--retrieval",
