@@ -64,7 +64,8 @@ def on_paper() -> str:
     return "\n\n".join([
         "## The real thing, on paper",
         f"Computed by `benchmarks/plan.py`, not measured: H100s or H200s at {plan.PEAK / 1e12:.0f} TFLOP/s dense bf16 "
-        f"and {plan.UTILISATION:.0%} of it used, {plan.GPU_HOUR:.2f} dollars a GPU-hour, {plan.CORE_HOUR:.2f} a core-hour. "
+        f"and {plan.UTILISATION:.0%} of it used, {plan.GPU_HOUR:.2f} dollars a GPU-hour, "
+        f"{plan.CORE_HOUR:.2f} a core-hour. "
         "So much of it a BERT-base step of 20,000 tokens used on one H100 (above); public runs of BERTs of this size "
         "reach 24 % (8 × A100, HuggingFace; H100, ModernBERT's code). Larger steps and `--torch_compile` were not "
         "measured there.",
