@@ -58,6 +58,7 @@ def row(starts: dict[str, dict], ner: bool) -> dict:
     values = {name: seeds(results, score) for name, results in starts.items()}
     found = {
         "score": score, "n_train": leading["n_train"], "n_test": leading["n_test"], "seconds": leading["seconds"],
+        "values": values,
         "starts": {name: spread(one) for name, one in values.items()},
         "minus": {name: paired(values[first], values[name]) for name in others},
     }  # fmt: skip
