@@ -64,7 +64,9 @@ def pretraining(found: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 def difference(one: dict[str, Any]) -> str:
     """Return a difference and its p."""
-    return f"{one['difference']:+.3f}" + (f" ({one['p']:.3f})" if one["p"] is not None else "")
+    if one["p"] is None:
+        return f"{one['difference']:+.3f}"
+    return f"{one['difference']:+.3f} ({'< 0.001' if one['p'] < 0.001 else format(one['p'], '.3f')})"
 
 
 def words(found: dict[str, Any]) -> tuple[Row, list[Row]]:
