@@ -4,8 +4,8 @@ Side by side, in one process and interleaved: the original's way (batches of 32 
 each, fp32), transformers' pipeline in bf16 at the best of several batch sizes, the Trainer's `predict` with
 run_classification.py's best flags (bf16 weights, grouped by length, batches of 64), and ours in bf16 at two token
 budgets a batch. Every way begins with strings and ends with labels; seconds are the clock's, the GPU waited for, memory
-is the GPU's. Weights are random: they cost what trained ones do. On a machine without a GPU it runs, small, to be
-tested. Writes benchmarks/results/labeler_inference_gpu.json.
+is the GPU's beside the weights. Weights are random: they cost what trained ones do. Writes
+benchmarks/results/labeler_inference_gpu.json; without a GPU it only prints, to be tested.
 """
 
 import argparse
@@ -98,21 +98,24 @@ def measure(folder: Path, count: int, rounds: int) -> dict:
             way(texts[:BATCH])
         runs: dict[str, list[float]] = {name: [] for name in ways}
         memory, labels = {}, {}
+        on_gpu = torch.cuda.is_available()
         for number in range(rounds):
             for name, way in ways.items():
-                if torch.cuda.is_available():
+                if on_gpu:
                     torch.cuda.empty_cache()
                     torch.cuda.reset_peak_memory_stats()
+                    held = torch.cuda.memory_allocated()
                 spent, labels[name] = seconds(lambda way=way: way(texts))
                 runs[name].append(round(spent, 3))
-                memory[name] = runtime.peak_device_memory_gib() or 0.0
+                if on_gpu:
+                    memory[name] = round((torch.cuda.max_memory_allocated() - held) / 2**30, 2)
                 print(f"round {number + 1} {name}: {spent:.2f} s", flush=True)
     medians = {name: statistics.median(values) for name, values in runs.items()}
     return {
         "texts": len(texts), "median_characters": statistics.median(map(len, texts)), "longest": max(map(len, texts)),
         "pipeline_batch": size, "trainer_batch": TRAINER_BATCH, "seconds": runs,
         "texts_per_second": {name: round(len(texts) / value, 1) for name, value in medians.items()},
-        "peak_memory_gib": memory,
+        "memory_beside_weights_gib": memory,
         "labels_equal_to_the_originals": {
             name: sum(a == b for a, b in zip(found, labels["original"], strict=True)) for name, found in labels.items()
         },
@@ -128,7 +131,8 @@ def main() -> None:
     options = parser.parse_args()
     found = measure(options.data / "classification" / "sc2_sentiment", options.texts, options.rounds)
     found |= {"machine": runtime.machine(), "versions": runtime.versions()}
-    files.write_json(Path(__file__).parent / "results" / "labeler_inference_gpu.json", found)
+    if torch.cuda.is_available():
+        files.write_json(Path(__file__).parent / "results" / "labeler_inference_gpu.json", found)
     print(json.dumps(found, ensure_ascii=False, indent=2))
 
 

@@ -147,7 +147,7 @@ def inference_gpu(found: dict[str, Any]) -> Section:
     """Labelling long texts on a GPU."""
     rates, same = found["texts_per_second"], found["labels_equal_to_the_originals"]
     rows = [
-        (name.replace("_", " "), f"{rate:,.0f}", f"{found['peak_memory_gib'][name]:.2f}", f"{same[name]:,}")
+        (name.replace("_", " "), f"{rate:,.0f}", f"{found['memory_beside_weights_gib'][name]:.2f}", f"{same[name]:,}")
         for name, rate in rates.items()
     ]
     text = (
@@ -156,7 +156,7 @@ def inference_gpu(found: dict[str, Any]) -> Section:
         f"in batches of {found['pipeline_batch']}, `trainer` in batches of {found['trainer_batch']} grouped by length, "
         "ours at two token budgets a batch."
     )
-    head = ("way", "texts per second", "peak GiB", "labels equal to the original's")
+    head = ("way", "texts per second", "GiB beside the weights", "labels equal to the original's")
     bars = {name.replace("_", " "): {"texts": rate} for name, rate in rates.items()}
     return Section(f"Labeler: inference{card(found)}", text, head, rows, bars, "texts per second")
 
