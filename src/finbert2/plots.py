@@ -53,12 +53,17 @@ def bars(groups: Mapping[str, Mapping[str, float]], x: str = "", y: str = "") ->
         values = [list(groups.values())[row][name] for row in rows]
         places = [row + (rank - (len(series) - 1) / 2) * thickness for row in rows]
         drawn = axes.barh(places, values, height=thickness * 0.92, label=name, color=palette[rank % len(palette)])
-        axes.bar_label(drawn, fmt="%.3g", padding=2, fontsize=7)
+        axes.bar_label(drawn, fmt=short, padding=2, fontsize=7)
     axes.set_yticks(range(len(groups)), list(groups))
     axes.invert_yaxis()
     axes.margins(x=0.12)
     finish(axes, x, y, legend=len(series) > 1)
     return fig
+
+
+def short(value: float) -> str:
+    """Return a number as a label: three digits, from a thousand on the whole number."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def stacked(groups: Mapping[str, Mapping[str, float]], x: str = "") -> "Figure":
