@@ -188,6 +188,13 @@ def test_steps_that_are_done_are_kept(tmp_path, capsys):
     assert told == [["a", "done"], ["b", "done"], ["a", "kept"], ["b", "done"]]
 
 
+def test_memory_is_that_of_the_kept_steps_too(tmp_path):
+    steps = [Step(name, "x", (), tmp_path / name) for name in ("a", "b")] + [Step("c", "x", (), tmp_path, "c.jsonl")]
+    write(tmp_path / "a" / "results.json", '{"peak_memory_gib": 2.08}')
+    write(tmp_path / "b" / "results.json", "{}")
+    assert run.peak_memory_gib(steps) == 2.08
+
+
 def test_the_longest_chain_goes_first_and_nothing_runs_beside_a_step_that_wants_all_cores(tmp_path):
     """`a` alone; then `c`, behind which two steps wait, beside `b`; each step after the one whose results it reads."""
     steps = [

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +49,21 @@ def main(argv: list[str] | None = None) -> None:
     prepare_samples(found, output)
     if not options.model:
         os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is needed from the Hub, so nothing shall be asked of it
-    seconds, whole = schedule.run_all(plan.steps(found, output, ROOT, options.model or None), output, start, check)
+    steps = plan.steps(found, output, ROOT, options.model or None)
+    seconds, whole = schedule.run_all(steps, output, start, check)
     results = report.collect(output, found, seconds) | runtime.circumstances(SEED, whole)
+    results["peak_memory_gib"] = max(results["peak_memory_gib"], peak_memory_gib(steps))
     files.write_json(output / "results.json", results)
     files.write_text(output / "report.html", report.page(output, found, results, folder))
     sys.stdout.write(report.table(results) + f"\nreport: {output / 'report.html'}\n")
+
+
+def peak_memory_gib(steps: Sequence[Step]) -> float:
+    """Return the most memory that a step's results tell of: those kept from an interrupted run are in no child."""
+    written = [step.output / step.results for step in steps if step.results.endswith(".json")]
+    return max(
+        (json.loads(path.read_text(encoding="utf-8")).get("peak_memory_gib", 0.0) for path in written), default=0.0
+    )
 
 
 def begin(output: Path, found: Inventory, model: str) -> None:
