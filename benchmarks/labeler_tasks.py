@@ -2,16 +2,17 @@
 
 Every task of DATA/classification and DATA/ner, trained by `finbert2 labeler train` from each encoder and from random
 weights of the first one's shape, with several seeds; beside them TF-IDF + logistic regression and the largest class, on
-the same training rows. The first encoder is compared with every other start: over seeds by Student's paired t-test (the
-same seed draws the same order of rows), and its best seed with TF-IDF over test rows. A finished run is not made again:
-the command can be stopped and goes on. Writes benchmarks/results/labeler_tasks.json, and prints the table that
-docs/labeler.md holds.
+the same training rows. Each start is compared with the next, random weights being the last: over seeds by Student's
+paired t-test (the same seed draws the same order of rows); the best seed of the first with TF-IDF over test rows. A
+finished run is not made again: the command can be stopped and goes on. Writes benchmarks/results/labeler_tasks.json,
+or labeler_tasks_of_N_rows.json for --train_rows N, and prints the table.
 """
 
 import argparse
 import json
 import math
 import statistics
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -53,14 +54,13 @@ def run(task: Path, ner: bool, encoder: str, output: Path, options: argparse.Nam
 def row(starts: dict[str, dict], ner: bool) -> dict:
     """Return what the table holds of a task, from the results of each start."""
     score = "f1" if ner else "macro_f1"
-    first, *others = starts
-    leading = starts[first]
+    leading = next(iter(starts.values()))
     values = {name: seeds(results, score) for name, results in starts.items()}
     found = {
         "score": score, "n_train": leading["n_train"], "n_test": leading["n_test"], "seconds": leading["seconds"],
         "values": values,
         "starts": {name: spread(one) for name, one in values.items()},
-        "minus": {name: paired(values[first], values[name]) for name in others},
+        "minus": {name: paired(values[before], values[name]) for before, name in pairwise(starts)},
     }  # fmt: skip
     if not ner:
         found |= {"classes": len(leading["labels"]), "ece": leading["calibration"]["ece_after"]}
@@ -121,6 +121,8 @@ def main() -> None:
     starts = encoders | {"from scratch": random_weights(next(iter(encoders.values())), options.work_dir / "random")}
     kinds = {"classification": False, "ner": True}
     folders = [(folder, ner) for kind, ner in kinds.items() for folder in sorted((options.data / kind).iterdir())]
+    of_rows = f"_of_{options.train_rows}_rows" if options.train_rows else ""
+    path = Path(__file__).parent / "results" / f"labeler_tasks{of_rows}.json"
     settings = ("seeds", "train_rows", "test_rows", "steps", "batch", "learning_rate", "max_seq_length")
     results = {
         "settings": {name: getattr(options, name) for name in settings},
@@ -137,7 +139,7 @@ def main() -> None:
         if options.no_table:
             continue
         results["tasks"][folder.name] = row(found, ner)
-        files.write_json(Path(__file__).parent / "results" / "labeler_tasks.json", results)
+        files.write_json(path, results)
         print(table(results["tasks"]), flush=True)
 
 

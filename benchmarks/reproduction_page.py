@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -57,7 +58,7 @@ def pretraining(found: dict[str, Any]) -> tuple[Row, list[Row]]:
         mean(lambda one: one["tfidf"], ".3f"), mean(lambda one: one["best_seed_minus_tfidf"]["difference"], "+.3f"),
         *(mean(lambda one, s=start: one["minus"][s]["difference"], "+.3f") for start in starts[1:]),
     ))  # fmt: skip
-    beside = (f"{starts[0]} − {start} (p)" for start in starts[1:])
+    beside = (f"{before} − {start} (p)" for before, start in pairwise(starts))
     head = ("task", *starts, "TF-IDF + LR", "chosen seed − TF-IDF (p)", *beside)
     return tuple(name.replace("_", " ") for name in head), rows
 
@@ -99,7 +100,8 @@ def topics(found: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 
 TABLES: dict[str, Callable[[Any], tuple[Row, list[Row]]]] = {
-    "labeler_tasks": pretraining, "domain_words_pretraining": words, "retriever_quality": retrievers,
+    "labeler_tasks": pretraining, "labeler_tasks_of_1000_rows": pretraining, "domain_words_pretraining": words,
+    "retriever_quality": retrievers,
     "retriever_quality_without_event_qa": retrievers, "retriever_quality_without_news_headline": retrievers,
     "retriever_quality_without_report_abstract": retrievers, "topics_quality": topics,
 }  # fmt: skip
