@@ -124,6 +124,18 @@ def test_an_unknown_command_is_refused(capsys):
     assert "finbert2: error: there is no command 'labeler dance'" in capsys.readouterr().err
 
 
+def test_ctrl_c_while_a_stage_is_imported_prints_no_traceback(monkeypatch, capsys):
+    """The seconds of imports come before the verb's own handling."""
+
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.importlib, "import_module", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["labeler", "train"])
+    assert stopped.value.code == 130 and not capsys.readouterr().err
+
+
 def test_sequence_inference_keeps_the_originals_use():
     """Without a model it explains itself."""
     script = ROOT / "Fin-labeler" / "sequence_inference.py"

@@ -46,7 +46,11 @@ def main(argv: list[str] | None = None) -> None:
         return
     stage, verb, flags = [*argv[:2], "", ""][0], [*argv[:2], "", ""][1], argv[2:]
     if any((stage, verb) == row[:2] for row in VERBS):
-        importlib.import_module(f"finbert2.{stage}.{verb}").main(flags)
+        try:
+            module = importlib.import_module(f"finbert2.{stage}.{verb}")
+        except KeyboardInterrupt:  # the imports take seconds; a verb's own Ctrl-C is told by `args.command`
+            sys.exit(130)
+        module.main(flags)
         return
     asked_for_help = not argv or "-h" in argv or "--help" in argv
     rows = [row for row in VERBS if row[0] == stage] or list(VERBS)
