@@ -32,4 +32,7 @@ study:  ## the experiments on DATA=folder (hours), then docs/reproduction.md
 samples:  ## write the sample data anew
 	$(PYTHON) -m finbert2.samples
 
-.PHONY: help install fix check test all bench study samples
+pics:  ## draw the READMEs' picture of the suite anew
+	$(PYTHON) pics/draw_suite.py
+
+.PHONY: help install fix check test all bench study samples pics

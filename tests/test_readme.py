@@ -3,7 +3,9 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,18 @@ def test_links_to_files_lead_somewhere():
     for page in (CHINESE, ENGLISH):
         for target in re.findall(r"\]\(([^)#]+)\)", page):
             assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_the_suites_picture_is_what_its_command_draws_and_names_real_scripts(tmp_path):
+    """Both languages; every script that a box names is one of the suite's."""
+    program = tmp_path / "draw_suite.py"
+    shutil.copy(ROOT / "pics" / program.name, program)
+    subprocess.run([sys.executable, str(program)], check=True)
+    for name in ("suite.svg", "suite_en.svg"):
+        drawn = (tmp_path / name).read_text(encoding="utf-8")
+        assert drawn == (ROOT / "pics" / name).read_text(encoding="utf-8"), "run  make pics"
+        scripts = set(re.findall(r"\w+\.sh", drawn))
+        assert len(scripts) == 12 and scripts <= {path.name for path in SCRIPTS} | {"quickstart.sh"}
 
 
 def test_the_quickstarts_numbers_come_from_the_results_file():
