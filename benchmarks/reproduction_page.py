@@ -114,8 +114,6 @@ def experiment(name: str) -> str:
     found = read(name)
     if found is None:
         return f"`benchmarks/results/{name}.json`: not run here (未运行)."
-    if "_without_" in name:
-        found["sets"] = {one: arms for one, arms in found["sets"].items() if name.endswith(one)}
     return f"{table(*TABLES[name](found))}\n\n`benchmarks/results/{name}.json`; {where(found)}."
 
 

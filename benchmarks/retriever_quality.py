@@ -2,13 +2,14 @@
 
 python benchmarks/retriever_quality.py --data FOLDER --model ENCODER [--retromae ENCODER] [--held_out SET]
 
-FOLDER holds BEIR folders with train_flagembedding.jsonl, one model is trained on all of them, or on all but --held_out;
-ENCODER is the encoder to start from, --retromae another start. Arms, each with every seed: untuned; original (8 queries
-a step, the given negatives); large_batch (--queries a step by GradCache); mined (negatives by the untuned encoder and
-BM25, then as large_batch); retromae (mined, from the other start). Each is evaluated by `retriever evaluate`: dense,
-BM25 of character bigrams, hybrid with its weight chosen on dev; BM25 of jieba's words once. What a work folder already
-holds is not made again. Writes benchmarks/results/retriever_quality[_without_SET].json: mean and standard deviation
-over seeds, each seed's results with intervals.
+FOLDER holds BEIR folders with train_flagembedding.jsonl, one model is trained and evaluated on all of them; with
+--held_out it is trained on the others and evaluated on that one. ENCODER is the encoder to start from, --retromae
+another start. Arms, each with every seed: untuned; original (8 queries a step, the given negatives); large_batch
+(--queries a step by GradCache); mined (negatives by the untuned encoder and BM25, then as large_batch); retromae
+(mined, from the other start). Each is evaluated by `retriever evaluate`: dense, BM25 of character bigrams, hybrid with
+its weight chosen on dev; BM25 of jieba's words once. What a work folder already holds is not made again. Writes
+benchmarks/results/retriever_quality[_without_SET].json: mean and standard deviation over seeds, each seed's results
+with intervals.
 """
 
 import argparse
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--retromae")
     parser.add_argument("--no_table", action="store_true", help="train and evaluate only: several can run at once")
-    parser.add_argument("--held_out", help="a set of FOLDER that is only evaluated")
+    parser.add_argument("--held_out", help="a set of FOLDER to evaluate on, the others to train on")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--work", type=Path, default=Path("outputs/retriever_quality"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -114,13 +115,14 @@ def main() -> None:
     options = parser.parse_args()
     sets = sorted(path.parent for path in options.data.glob("*/train_flagembedding.jsonl"))
     training = [one for one in sets if one.name != options.held_out]
+    tested = [one for one in sets if one.name == options.held_out] if options.held_out else sets
     without = f"_without_{options.held_out}" if options.held_out else ""
     arms = [arm for arm in options.arms if arm != "retromae" or options.retromae]
-    table: dict[str, Any] = {one.name: {} for one in sets}
+    table: dict[str, Any] = {one.name: {} for one in tested}
     for arm in arms:
         seeds = options.seeds[:1] if arm == "untuned" else options.seeds
         models = {seed: trained(arm, seed, training, options) for seed in seeds}
-        for one in sets:
+        for one in tested:
             found = [evaluated(seed, model, one, options) for seed, model in models.items()]
             summary = {
                 kind: (statistics.mean(f[kind] for f in found), statistics.pstdev(f[kind] for f in found))
@@ -134,7 +136,7 @@ def main() -> None:
     recipe = {name: value for name, value in vars(options).items() if name not in paths}
     files.write_json(RESULTS / f"retriever_quality{without}.json", {
         "recipe": recipe, "encoder": made_with(options.model), "sets": table,
-        "bm25_words": {one.name: bm25_words(one) for one in sets},
+        "bm25_words": {one.name: bm25_words(one) for one in tested},
         "machine": runtime.machine(), "versions": runtime.versions(),
     })  # fmt: skip
 
