@@ -38,7 +38,9 @@ def test_every_layers_attention_becomes_one_node_in_two_forms(exported):
     assert fused == [2, 2] and all("Softmax" in one and "If" not in one for one in kinds)
     for path in paths:
         graph = onnx.load(path).graph
-        assert not {"Softmax", "Transpose", "SkipLayerNormalization"} & {node.op_type for node in graph.node}
+        kinds_left = {node.op_type for node in graph.node}
+        assert {"LayerNormalization", "Gelu"} <= kinds_left
+        assert not {"Softmax", "Transpose", "SkipLayerNormalization", "BiasGelu"} & kinds_left
         branches = [attribute.g.node for node in graph.node if node.op_type == "If" for attribute in node.attribute]
         assert [[node.op_type for node in branch] for branch in branches] == [["MultiHeadAttention"]] * 4
         assert sorted(len(branch[0].input) for branch in branches) == [3, 3, 5, 5]
