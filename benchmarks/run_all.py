@@ -64,7 +64,8 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
         "labeler_tasks_of_1000_rows": [
             "labeler_tasks.py", str(data), *(f"{n}={encoders / n}" for n in ("financial", "same_amount", "general")),
             "--work_dir", str(work / "labeler_tasks_of_1000_rows"), "--train_rows", "1000", "--steps", "200",
-            "--seeds", "3", "--tasks", *(path.name for path in sorted((data / "classification").iterdir())),
+            "--seeds", "3", "--max_seq_length", "256", "--tasks",
+            *(path.name for path in sorted((data / "classification").iterdir())),
         ],
         "labeler_long_texts": [
             "labeler_long_texts.py", str(data / "classification" / "sc2_sentiment"), financial,
