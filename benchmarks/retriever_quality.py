@@ -70,18 +70,21 @@ def trained(arm: str, seed: int, sets: list[Path], options: argparse.Namespace) 
 
 
 def evaluated(seed: int, model: str, one: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Return an evaluation's nDCG@10 of the dense, BM25 and hybrid run, with intervals."""
+    """Return an evaluation's nDCG@10 of the dense, BM25 and hybrid run, with intervals and a paired test."""
     folder = options.work / "evaluate" / one.name / Path(model).name
     path = folder / "results.json"
     if not path.exists():
         command("evaluate", "--model_name_or_path", model, "--data", one, "--output_dir", folder, "--seed", seed)
     results = json.loads(path.read_text(encoding="utf-8"))
+    hybrid = next(iter(results["hybrid"].values()))
+    (against,) = (p for name, p in results["p_values"]["bm25"].items() if name.startswith("hybrid"))
     return {
         "dense": next(iter(results["models"].values()))["ndcg@10"],
         "bm25": results["bm25"]["ndcg@10"],
-        "hybrid": next(iter(results["hybrid"].values()))["ndcg@10"],
-        "weight": next(iter(results["hybrid"].values()))["weight"],
-        "intervals": results["intervals"],
+        "hybrid": hybrid["ndcg@10"],
+        "weight": hybrid["weight"],
+        "hybrid_against_bm25_p": against,
+        "intervals": {name.partition("-")[0]: interval for name, interval in results["intervals"].items()},
         "machine": results["machine"],
     }
 
