@@ -1,14 +1,15 @@
 """Labelling texts of SC_2's lengths with a BERT-base: python benchmarks/labeler_inference.py DATA [--texts 1000].
 
 Side by side, in one process and interleaved: the original's way (batches of 32 in file order, padded, two forwards
-each, fp32), transformers' pipeline at the best of three batch sizes (fp32), ours in torch (bf16 where the processor has
-it), in torch in fp32, in ONNX int8. Seconds are CPU seconds of all threads. Weights are random: they cost what trained
-ones do. Whether int8 answers as fp32 does is asked of a trained model, where one is named: --trained FOLDER
---test_data FILE (--rounds 0 for that alone). Writes
+each, fp32), transformers' pipeline at the best of three batch sizes in fp32 and, where the processor has it, in bf16,
+ours in torch (bf16 where the processor has it), in torch in fp32, in ONNX int8. Seconds are CPU seconds of all threads.
+Weights are random: they cost what trained ones do. Whether int8 answers as fp32 does is asked of a trained model, where
+one is named: --trained FOLDER --test_data FILE (--rounds 0 for that alone). Writes
 benchmarks/results/labeler_inference.json.
 """
 
 import argparse
+import copy
 import json
 import statistics
 import tempfile
@@ -78,9 +79,18 @@ def seconds(call: Callable[[], list[str]]) -> tuple[float, list[str]]:
     return time.process_time() - started, found
 
 
-def best_batch(classify: Callable[..., list[dict]], texts: list[str]) -> int:
+def pipeline_of(labeler: Labeler, dtype: torch.dtype) -> Callable[[list[str], int], list[str]]:
+    """Return transformers' pipeline of the labeler's model in a precision: texts and batch size to labels."""
+    model = copy.deepcopy(labeler.model).to(dtype)
+    classify = pipeline("text-classification", model=model, tokenizer=labeler.tokenizer, device="cpu")
+    return lambda texts, size: [
+        row["label"] for row in classify(texts, batch_size=size, truncation=True, max_length=LENGTH)
+    ]
+
+
+def best_batch(classify: Callable[[list[str], int], list[str]], texts: list[str]) -> int:
     """Return the batch size at which the pipeline is fastest on a sample."""
-    pilot = {size: seconds(lambda size=size: classify(texts, batch_size=size))[0] for size in PIPELINE_BATCHES}
+    pilot = {size: seconds(lambda size=size: classify(texts, size))[0] for size in PIPELINE_BATCHES}
     return min(pilot, key=lambda size: pilot[size])
 
 
@@ -91,15 +101,13 @@ def speed(folder: Path, count: int, rounds: int) -> Iterator[dict]:
         labeler = base_labeler(texts, Path(temporary))
         export.main(["--model_name_or_path", temporary])
         int8 = Labeler.from_pretrained(temporary, "onnx-int8")
-        classifier = pipeline("text-classification", model=labeler.model, tokenizer=labeler.tokenizer, device="cpu")
-
-        def classify(rows: list[str], batch_size: int) -> list[dict]:
-            return classifier(rows, batch_size=batch_size, truncation=True, max_length=LENGTH)
-
-        size = best_batch(classify, texts[:: max(1, len(texts) // 8)])
+        peers = {"pipeline": pipeline_of(labeler, torch.float32)}
+        if runtime.has_bf16():
+            peers["pipeline_bf16"] = pipeline_of(labeler, torch.bfloat16)
+        sizes = {name: best_batch(classify, texts[:: max(1, len(texts) // 8)]) for name, classify in peers.items()}
         ways: dict[str, Callable[[], list[str]]] = {
             "original": lambda: original(labeler, texts),
-            "pipeline": lambda: [row["label"] for row in classify(texts, size)],
+            **{name: lambda peer=peer, name=name: peer(texts, sizes[name]) for name, peer in peers.items()},
             "ours_torch": lambda: [p.label for p in labeler.predict(texts)],
             "ours_torch_fp32": lambda: [p.label for p in in_fp32(labeler, texts)],
             "ours_onnx_int8": lambda: [p.label for p in int8.predict(texts)],
@@ -111,20 +119,24 @@ def speed(folder: Path, count: int, rounds: int) -> Iterator[dict]:
                 spent, labels[name] = seconds(way)
                 runs[name].append(round(spent, 2))
                 print(f"round {number + 1} {name}: {spent:.1f} CPU s", flush=True)
-            yield summary(texts, size, runs, labels)
+            yield summary(texts, sizes, runs, labels)
 
 
-def summary(texts: list[str], size: int, runs: dict[str, list[float]], labels: dict[str, list[str]]) -> dict:
+def summary(
+    texts: list[str], sizes: dict[str, int], runs: dict[str, list[float]], labels: dict[str, list[str]]
+) -> dict:
     """Return the medians of each way, the ratios between them, and how many labels equal the original's."""
     medians = {name: statistics.median(values) for name, values in runs.items()}
     same = {name: sum(a == b for a, b in zip(found, labels["original"], strict=True)) for name, found in labels.items()}
     lengths = [len(text) for text in texts]
     return {
         "texts": len(texts), "median_characters": statistics.median(lengths), "longest": max(lengths),
-        "threads": torch.get_num_threads(), "pipeline_batch": size, "cpu_seconds": runs, "median_cpu_seconds": medians,
-        "labels_equal_to_the_originals": same,
-        "times_the_original": {n: round(medians["original"] / v, 2) for n, v in medians.items()},
-        "times_the_pipeline": {n: round(medians["pipeline"] / v, 2) for n, v in medians.items()},
+        "threads": torch.get_num_threads(), "pipeline_batches": sizes, "cpu_seconds": runs,
+        "median_cpu_seconds": medians, "labels_equal_to_the_originals": same,
+        "times": {
+            peer: {name: round(medians[peer] / value, 2) for name, value in medians.items()}
+            for peer in ("original", *sizes)
+        },
     }  # fmt: skip
 
 

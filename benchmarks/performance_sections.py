@@ -130,15 +130,15 @@ def inference(found: dict[str, Any]) -> Section:
     speed = found["speed"]
     seconds = speed["median_cpu_seconds"]
     rows = [
-        (name.replace("_", " "), f"{value:.1f}", f"{speed['times_the_original'][name]:.2f}",
-         f"{speed['times_the_pipeline'][name]:.2f}") for name, value in seconds.items()
-    ]  # fmt: skip
+        (name.replace("_", " "), f"{value:.1f}", *(f"{ratios[name]:.2f}" for ratios in speed["times"].values()))
+        for name, value in seconds.items()
+    ]
     text = (
         f"{speed['texts']} texts of SC_2's lengths (median {speed['median_characters']:.0f} characters), BERT-base, "
-        f"{speed['threads']} thread. `original`: padded batches of 32, two forwards each. "
-        "`ours torch` is in bf16 where the processor has it, original and pipeline in fp32."
+        f"{speed['threads']} threads. `original`: padded batches of 32, two forwards each. "
+        "`ours torch` is in bf16 where the processor has it, original and `pipeline` in fp32."
     )
-    head = ("way", "CPU-seconds", "times as fast as the original", "times as fast as the pipeline")
+    head = ("way", "CPU-seconds", *(f"times as fast as {peer.replace('_', ' ')}" for peer in speed["times"]))
     bars = {name.replace("_", " "): {"CPU-seconds": value} for name, value in seconds.items()}
     return Section("Labeler: inference", text, head, rows, bars, "CPU-seconds")
 
