@@ -1,6 +1,7 @@
 """A tiny Chinese BERT, built in process; the Hub is off for every test."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,23 @@ def tiny_bert(tokenizer_folder: str, tmp_path_factory: pytest.TempPathFactory) -
     BertForMaskedLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture
+def bf16_casts(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], int]:
+    """A function that counts how often a call in bf16 casts the two layers' weights from width to feed-forward."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from finbert2 import runtime
+
+    monkeypatch.setattr(runtime, "has_bf16", lambda: True)
+
+    def count(call: Callable[[], object]) -> int:
+        with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
+            call()
+        return sum(one.name == "aten::_to_copy" and one.input_shapes[0] == [64, 32] for one in profiler.events())
+
+    return count
 
 
 @pytest.fixture

@@ -58,6 +58,12 @@ def test_a_plain_bert_is_read_by_its_normalised_cls(tiny_bert, monkeypatch):
     assert ours == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_weight_is_cast_to_bf16_once_however_many_batches(tiny_bert, bf16_casts):
+    """Of two layers twice; under `torch.inference_mode` autocast would cast it once a batch."""
+    reader = encoder.SentenceEncoder(tiny_bert, batch_size=1)
+    assert bf16_casts(lambda: reader.encode(["央行下调存款准备金率。", "公司公告称，净利润2.1亿元。"])) == 2
+
+
 def test_texts_without_padding_have_the_vectors_of_sentence_transformers(tiny_bert, monkeypatch):
     """Whatever the batches, and back in the order of the texts; a model that cannot be packed is read by its peer."""
     monkeypatch.setattr(runtime, "has_bf16", lambda: False)

@@ -138,7 +138,7 @@ def encode(
     found = np.empty((len(texts), width), np.float32)
     was_training = model.training
     model.eval()
-    with torch.inference_mode(), runtime.autocast(bf16), progress(len(texts), show_progress) as bar:
+    with runtime.inference(bf16), progress(len(texts), show_progress) as bar:
         for places in batches(longest_first(lengths), lengths, batch_size, TOKENS[runtime.device() == "cuda"]):
             features = packing.lay([ids[place] for place in places], start)
             vectors = packing.sentence_vectors(

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from finbert2 import packing
+from finbert2 import packing, runtime
 from finbert2.encoder import padded_batches
 from finbert2.errors import UserError
 from finbert2.labeler.forward import forward
@@ -106,6 +106,12 @@ def test_batches_do_not_change_the_answer(classifier, exact):
     assert labeler.predict([]) == []
 
 
+def test_a_weight_is_cast_to_bf16_once_however_many_batches(classifier, bf16_casts):
+    """Of two layers twice; under `torch.inference_mode` autocast would cast it once a batch."""
+    labeler = Labeler.from_pretrained(str(classifier))
+    assert bf16_casts(lambda: labeler.predict(TEXTS, batch_tokens=1)) == 2
+
+
 @pytest.mark.parametrize("kind", ["Bert", "Roberta"])
 @pytest.mark.parametrize("task", ["SequenceClassification", "TokenClassification"])
 def test_texts_without_padding_are_answered_like_padded_ones(tiny_bert, exact, monkeypatch, kind, task):
@@ -132,6 +138,7 @@ def test_texts_without_padding_are_answered_like_padded_ones(tiny_bert, exact, m
             assert layer is None or vector.numpy() == pytest.approx(expected_vector.numpy(), abs=1e-5)
 
 
+@runtime.inference()
 def rows_of(batches):
     """Return (logits, vector) of each text in its order."""
     found = {}

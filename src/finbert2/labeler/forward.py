@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import encoder, packing, runtime
+from finbert2 import encoder, packing
 from finbert2.labeler import packed
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ def forward(
     model: Any, tokenizer: Any, ids: Sequence[list[int]], batch_tokens: int, layer: int | None = None
 ) -> "Iterator[tuple[list[int], Sequence[torch.Tensor], torch.Tensor | None]]":
     """Yield (places, logits, [CLS] vectors of the layer if one is named), in fp32 on the CPU, by batches.
+
+    It is for callers inside `runtime.inference`: a context held by a generator would reach into theirs.
 
     `model` is a sequence or token classifier, or an exported one. The logits of a place are (labels,), of a tagger
     (its tokens or more, labels); vectors are (places, width).
@@ -30,10 +32,7 @@ def forward(
     )  # fmt: skip
     for places in batches:
         rows = [ids[place] for place in places]
-        with torch.inference_mode(), runtime.autocast():
-            logits, vectors = (
-                read_packed(model, rows, layer) if can_pack else read_padded(model, tokenizer, rows, layer)
-            )
+        logits, vectors = read_packed(model, rows, layer) if can_pack else read_padded(model, tokenizer, rows, layer)
         yield places, logits, None if vectors is None else vectors.float().cpu()
 
 

@@ -117,6 +117,7 @@ class Labeler:
         self.require("classification")
         return self.logits_and_vectors(texts, None, batch_tokens)[0]
 
+    @runtime.inference()
     def logits_and_vectors(
         self, texts: Sequence[str], layer: int | None, batch_tokens: int = BATCH_TOKENS
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -174,6 +175,7 @@ class Labeler:
         tagged = self.tag([list(text) for text in texts], batch_tokens)
         return [spans(text, tags, scores) for text, (tags, scores) in zip(texts, tagged, strict=True)]
 
+    @runtime.inference()
     def tag(
         self, sentences: Sequence[Sequence[str]], batch_tokens: int = BATCH_TOKENS
     ) -> list[tuple[list[str], list[float]]]:

@@ -89,6 +89,7 @@ def held_out_rows(windows: "Windows", tokenizer: Any, row_length: int = 512) -> 
     return PackedRows(windows, max(row_length, windows.longest), tokenizer.pad_token_id, EVALUATION_SEED)
 
 
+@runtime.inference()
 def evaluate(model: Any, rows: "PackedRows", tokenizer: Any, batch_rows: int = 16) -> dict[str, Any]:
     """Return loss per token and per character, pseudo-perplexity and top-1 accuracy at fixed whole-word masks.
 
@@ -97,7 +98,6 @@ def evaluate(model: Any, rows: "PackedRows", tokenizer: Any, batch_rows: int = 1
     token and accuracy by where the texts are from, if their rows say so.
     """
     import numpy as np
-    import torch
     from torch.utils.data import DataLoader
 
     from finbert2.pretrain.collator import Collator
@@ -113,8 +113,7 @@ def evaluate(model: Any, rows: "PackedRows", tokenizer: Any, batch_rows: int = 1
     names = rows.windows.source_names
     table = np.zeros((len(names) + 1, 3))  # loss, hits, predictions of each source, of no source at the end
     for batch in DataLoader(rows, batch_size=batch_rows, sampler=sampler, collate_fn=collator):
-        with torch.no_grad(), runtime.autocast():
-            loss, hit, known = predictions(model, batch)
+        loss, hit, known = predictions(model, batch)
         places = batch["kept_places"][batch["masked_places"]].numpy()[known]
         sources = batch["origin"].sources[batch["segments"].numbers()[places]]
         for column, values in enumerate((loss[known], hit[known], np.ones(int(known.sum())))):

@@ -20,11 +20,9 @@ class Reranker:
 
     def score(self, pairs: Sequence[tuple[str, str]], show_progress: bool = False) -> list[float]:
         """Return the score of each pair, longest pairs first behind the scenes."""
-        import torch
-
         found = [0.0] * len(pairs)
         order = sorted(range(len(pairs)), key=lambda place: -len(pairs[place][0]) - len(pairs[place][1]))
-        with torch.inference_mode(), runtime.autocast(), encoder.progress(len(pairs), show_progress) as bar:
+        with runtime.inference(), encoder.progress(len(pairs), show_progress) as bar:
             for start in range(0, len(order), self.batch_size):
                 places = order[start : start + self.batch_size]
                 queries, passages = zip(*(pairs[place] for place in places), strict=True)
