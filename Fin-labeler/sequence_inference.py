@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # a fresh clone works without installing
 
+from finbert2.errors import UserError
 from finbert2.labeler.model import Labeler
 
 
@@ -13,7 +14,11 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     model, texts = sys.argv[1], sys.argv[2:] or [line.strip() for line in sys.stdin if line.strip()]
-    for text, prediction in zip(texts, Labeler.from_pretrained(model).predict(texts), strict=True):
+    try:
+        predictions = Labeler.from_pretrained(model).predict(texts)
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    for text, prediction in zip(texts, predictions, strict=True):
         print(f"{prediction.label}\t{prediction.score:.4f}\t{text}")
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import logging
 
@@ -154,3 +155,18 @@ def test_a_bug_keeps_its_traceback_and_a_good_end_its_arguments():
         main([])
     assert seen == [["x"], []] and main.__doc__ == "Do."
     assert logging.getLogger("finbert2").level == logging.INFO
+
+
+def test_a_run_is_another_run_when_its_data_changed(tmp_path):
+    path, options = tmp_path / "train.csv", Options(["train.csv"])
+    path.write_text("text,label", encoding="utf-8")
+    args.claim(tmp_path / "run", options, facts=args.contents(str(path), None, "nobody/no-file"))
+    args.claim(tmp_path / "run", options, facts=args.contents(str(path)))
+    path.write_text("text,labels", encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        args.claim(tmp_path / "run", options, facts=args.contents(str(path)))
+    before, after = (hashlib.sha256(text).hexdigest()[:12] for text in (b"text,label", b"text,labels"))
+    assert str(error.value) == (
+        f"{tmp_path / 'run'} holds another run (the content of {path} was '{before}', is '{after}'): "
+        "choose another --output_dir, or remove this one to start anew"
+    )

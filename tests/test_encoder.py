@@ -1,5 +1,7 @@
 """Loading models by name, with errors that help; sentence vectors of a plain BERT."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -56,6 +58,40 @@ def test_a_plain_bert_is_read_by_its_normalised_cls(tiny_bert, monkeypatch):
     expected = np.stack([vector / np.linalg.norm(vector) for vector in cls])
     assert ours.dtype == np.float32
     assert ours == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["owner/plain", "owner/plain@" + "a" * 40])
+def test_a_plain_bert_is_read_by_its_cls_from_the_hub_too(tiny_bert, tmp_path, monkeypatch, name):
+    """A cache as huggingface_hub lays it out, of a repository without modules.json."""
+    repository = tmp_path / "models--owner--plain"
+    shutil.copytree(tiny_bert, repository / "snapshots" / ("a" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40, encoding="utf-8")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    transformer, pooling, normalize = encoder.load_sentence_transformer(name)
+    assert pooling.pooling_mode == "cls"
+    assert type(normalize).__name__ == "Normalize"
+
+
+def test_a_model_without_a_tokenizer_is_refused(tiny_bert, tmp_path):
+    """transformers would read every character as unknown."""
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(f"{tiny_bert}/{name}", tmp_path)
+    with pytest.raises(UserError) as error:
+        encoder.load(AutoTokenizer.from_pretrained, str(tmp_path))
+    assert str(error.value) == (
+        f"{tmp_path} has no vocabulary: copy tokenizer.json (or vocab.txt) and tokenizer_config.json into it"
+    )
+
+
+@pytest.mark.parametrize(("name", "content"), [("model.safetensors", "cut off"), ("config.json", "{}")])
+def test_files_that_cannot_be_read_are_said(tiny_bert, tmp_path, name, content):
+    shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UserError) as error:
+        encoder.load(AutoModel.from_pretrained, str(tmp_path))
+    assert str(error.value).startswith(f"the files of the model '{tmp_path}' cannot be read (")
+    assert str(error.value).endswith("): fetch or save it anew")
 
 
 def test_a_weight_is_cast_to_bf16_once_however_many_batches(tiny_bert, bf16_casts):

@@ -1,3 +1,4 @@
+import csv
 import gzip
 import hashlib
 import json
@@ -93,6 +94,17 @@ def test_malformed_json_in_line_17(tmp_path):
         f"{path} line 17 is not JSON (Expecting value at column 24): "
         "each line has to be one whole object; mend or remove the line"
     )
+
+
+def test_half_a_character_is_named_by_its_line(tmp_path):
+    r"""JSON can spell half of an emoji that a crawler cut; whole ones, and \\ud83d as six characters, are texts."""
+    path = write(tmp_path / "a.jsonl", '{"text": "涨\\ud83d\\ude00"}\n{"text": "\\\\ud83d"}\n{"text": "涨\\ud83d"}\n')
+    assert message(read, path) == (
+        f"{path} line 3 holds half a character (\\ud800 to \\udfff without its other half): mend or remove the line"
+    )
+    told = []
+    assert [row.values["text"] for row in files.read_rows(path, told.append)] == ["涨😀", "\\ud83d"]
+    assert told == [f"{path} line 3 holds half a character"]
 
 
 def test_a_line_that_is_json_but_no_object(tmp_path):
@@ -225,6 +237,14 @@ def test_rows_come_back_as_they_were_written(tmp_path, suffix):
     rows = [*ROWS, {"text": '换\n行, "引"', "label": "2"}]
     files.write_rows(tmp_path / f"a{suffix}", rows)
     assert read(tmp_path / f"a{suffix}") == rows
+
+
+def test_a_carriage_return_stays_inside_its_cell(tmp_path):
+    """Python's csv before 3.13 quotes it only where lines end in one."""
+    files.write_rows(tmp_path / "a.csv", [{"text": "一\r二", "n": "甲"}, {"text": "三", "n": "乙"}])
+    assert (tmp_path / "a.csv").read_bytes() == 'text,n\n"一\r二",甲\n三,乙\n'.encode()
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [["text", "n"], ["一\r二", "甲"], ["三", "乙"]]
 
 
 def test_lists_and_dictionaries_are_json_in_a_csv_cell(tmp_path):

@@ -142,6 +142,8 @@ def test_sequence_inference_keeps_the_originals_use():
     out = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
     assert out.returncode == 1
     assert "python sequence_inference.py MODEL [TEXT ...]" in out.stderr
+    out = subprocess.run([sys.executable, str(script), "./nowhere", "涨"], capture_output=True, text=True, check=False)
+    assert out.returncode == 1 and out.stderr.startswith("error: ./nowhere is not a model folder")
 
 
 def test_requirements_have_floors_and_ceilings_and_reasons():

@@ -23,7 +23,7 @@ NOT_PART_OF_A_RUN = {
     *("output_dir", "local_rank", "logging_steps", "logging_first_step", "disable_tqdm", "report_to", "run_name"),
     *("dataloader_num_workers", "save_steps", "save_strategy", "save_total_limit", "use_cpu", "ddp_backend"),
     *("resume_from_checkpoint", "num_proc", "bf16", "push_to_hub", "hub_token", "hub_model_id", "project"),
-    *("executor", "slurm_partition", "slurm_time"),
+    *("executor", "slurm_partition", "slurm_time", "ddp_timeout", "cache_dir"),
 }
 SECRETS = ("hub_token",)
 
@@ -122,24 +122,34 @@ def as_record(*parsed: Any) -> dict[str, Any]:
     return json.loads(json.dumps(record, default=str))
 
 
-def claim(output_dir: str | Path, *parsed: Any) -> None:
+def claim(output_dir: str | Path, *parsed: Any, facts: dict[str, Any] | None = None) -> None:
     """Write `args.json` into `output_dir`, or refuse a folder that holds a run with other options.
 
-    A folder that holds the same run is accepted: training then resumes in it.
-    Raises `UserError` naming the options that differ.
+    `facts` are what else makes it another run, by a name for the message: the content of a file, the rows of a step. A
+    folder that holds the same run is accepted: training then resumes in it. Raises `UserError` naming what differs.
     """
-    path, record = Path(output_dir) / "args.json", as_record(*parsed)
+    path, record, now = Path(output_dir) / "args.json", as_record(*parsed), facts or {}
     if path.exists():
         earlier = json.loads(path.read_text(encoding="utf-8"))
+        then = earlier.pop("facts", {})
         names = sorted((earlier.keys() & record.keys()) - NOT_PART_OF_A_RUN)
         differing = [f"--{n} was {earlier[n]!r}, is {record[n]!r}" for n in names if earlier[n] != record[n]]
+        differing += [
+            f"{n} was {then[n]!r}, is {now[n]!r}" for n in sorted(then.keys() & now.keys()) if then[n] != now[n]
+        ]
         if differing:
             raise UserError(
                 f"{output_dir} holds another run ({'; '.join(differing[:4])}): "
                 "choose another --output_dir, or remove this one to start anew"
             )
     if runtime.is_main_process():
-        files.write_json(path, record)
+        files.write_json(path, record | ({"facts": now} if now else {}))
+
+
+def contents(*paths: str | None) -> dict[str, str]:
+    """Return what `claim` is told of the files among `paths`: the beginning of each one's SHA-256."""
+    there = [path for path in paths if path and Path(path).is_file()]
+    return {f"the content of {path}": one["sha256"][:12] for path, one in files.fingerprint(there).items()}
 
 
 def is_finished(output_dir: str | Path) -> bool:

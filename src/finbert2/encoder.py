@@ -28,8 +28,10 @@ def load(loader: Callable[..., T], name: str, **options: Any) -> T:
     """Return `loader(name, **options)`, say `AutoModel.from_pretrained`, of a local folder or a Hub name.
 
     A Hub name may carry a branch, tag or commit: owner/name@revision. Raises `UserError` saying which name was tried
-    and how to go on.
+    and how to go on, or what is wrong with its files.
     """
+    from safetensors import SafetensorError
+
     folder = Path(name)
     looks_local = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
     if looks_local and not any((folder / file).exists() for file in ("config.json", "tokenizer_config.json")):
@@ -40,13 +42,26 @@ def load(loader: Callable[..., T], name: str, **options: Any) -> T:
         )
     wanted, _, revision = name.partition("@") if not folder.exists() else (name, "", "")
     try:
-        return loader(wanted, **options, **({"revision": revision} if revision else {}))
+        found = loader(wanted, **options, **({"revision": revision} if revision else {}))
+    except (SafetensorError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"the files of the model '{name}' cannot be read ({first}): fetch or save it anew") from None
     except OSError as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(
             f"the model '{name}' could not be loaded ({first}): check the name and the network (HF_ENDPOINT names a "
             "mirror, HF_TOKEN a token), or download it elsewhere and give the local folder"
         ) from None
+    need_vocabulary(found, name)
+    return found
+
+
+def need_vocabulary(found: Any, name: str) -> None:
+    """Raise `UserError` for what transformers makes of a folder without tokenizer: one of special tokens alone."""
+    if hasattr(found, "all_special_ids") and len(found) <= len(found.all_special_ids):
+        raise UserError(
+            f"{name} has no vocabulary: copy tokenizer.json (or vocab.txt) and tokenizer_config.json into it"
+        )
 
 
 def save_tokenizer(tokenizer: Any, folder: str | Path) -> None:
@@ -213,16 +228,32 @@ def load_sentence_transformer(name: str, max_seq_length: int | None = None) -> "
     trained on CLS.
     """
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
     from transformers import AutoTokenizer
 
     tokenizer = load(AutoTokenizer.from_pretrained, name)
-    if (Path(name) / "modules.json").exists() or not Path(name).exists():
+    if is_sentence_transformer(name):
         model = load(SentenceTransformer, name, device=runtime.device())
     else:
-        transformer = Transformer(name)
+        transformer = load(transformer_module, name)
         pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="cls")
         model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device=runtime.device())
     limit = max_seq_length or min(model.max_seq_length or 512, tokenizer.model_max_length, 512)
     model.max_seq_length = limit
     return model
+
+
+def transformer_module(name: str, **options: Any) -> Any:
+    """Return sentence-transformers' module of a plain encoder; `options` name its revision, if any."""
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    return Transformer(name, model_kwargs=options, processor_kwargs=options, config_kwargs=options)
+
+
+def is_sentence_transformer(name: str) -> bool:
+    """Tell whether a folder or Hub name says itself how its tokens become one vector, by a `modules.json`."""
+    from sentence_transformers.util import is_sentence_transformer_model
+
+    if Path(name).exists():
+        return (Path(name) / "modules.json").exists()
+    return load(is_sentence_transformer_model, name)

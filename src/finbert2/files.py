@@ -20,6 +20,7 @@ from finbert2.errors import UserError
 
 TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt")
 PACKED_SUFFIXES = (".gz", ".zst")
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # JSON's spelling of half a character, such as of an emoji that was cut
 UNDECODABLE = re.compile("[\udc80-\udcff]")  # what bytes that are not UTF-8 become under "surrogateescape"
 Skip = Callable[[str], None]  # told what is wrong with a record that is then passed over
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
@@ -191,9 +192,26 @@ def read_jsonl(path: Path, skip: Skip | None = None) -> Iterator[Row]:
                 f"{path} line {number} is not JSON ({error.msg} at column {error.colno}): "
                 "each line has to be one whole object; mend or remove the line"
             ) from None
+        if HALF.search(line) and not is_whole(values):
+            if skip:
+                skip(f"{path} line {number} holds half a character")
+                continue
+            raise UserError(
+                f"{path} line {number} holds half a character (\\ud800 to \\udfff without its other half): "
+                "mend or remove the line"
+            )
         if not isinstance(values, dict):
             raise UserError(f"{path} line {number} holds a {type(values).__name__}: each line has to be one object")
         yield Row(path, number, values)
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether all texts of a JSON value can be written, which half a character cannot."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_csv(path: Path, delimiter: str = ",", skip: Skip | None = None) -> Iterator[Row]:
@@ -285,9 +303,20 @@ def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
     writer = None
     for row in rows:
         if writer is None:
-            writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+            writer = csv.DictWriter(UnixLines(file), fieldnames=list(row), lineterminator="\r\n")
             writer.writeheader()
         writer.writerow({name: cell(value) for name, value in row.items()})
+
+
+class UnixLines:
+    r"""Ends lines with \n for csv, which quotes a text with \r in it only if its own lines end so (Python < 3.13)."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self.file = file
+
+    def write(self, line: str) -> int:
+        """Write a whole line."""
+        return self.file.write(line.removesuffix("\r\n") + "\n")
 
 
 def cell(value: Any) -> Any:

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from finbert2.labeler import audit, judge, report
+from finbert2.labeler import audit, baselines, judge, report
 from finbert2.labeler.data import Example, Sentence
 from finbert2.labeler.features import Task
 from finbert2.labeler.judge import Answers
@@ -35,6 +35,21 @@ def test_flipped_labels_among_several_are_found():
     found = audit.label_errors(rows, np.where(truth > 0, 0.9, 0.1), LABELS, True)
     assert [row["row"] for row in found] == [7]
     assert found[0]["suggested"] == "|".join(np.array(LABELS)[truth[7] > 0])
+
+
+def test_a_label_that_every_row_has_is_no_reason_to_fail():
+    """cleanlab would raise: it wants two classes of each label."""
+    gold = np.array([[1, 1, 0]] * 20 + [[1, 0, 0]] * 20)
+    shares = 0.1 + 0.8 * gold
+    shares[0, 1] = 0.01
+    rows = [Example(f"第{n}条", "|".join(np.array(LABELS)[row > 0])) for n, row in enumerate(gold)]
+    found = audit.label_errors(rows, shares, LABELS, True)
+    assert [one["row"] for one in found] == [0]
+
+
+def test_rows_of_one_label_teach_it_to_logistic_regression_too():
+    rows = [Example("净利润增长", "a")] * 5
+    assert baselines.tfidf(rows, [Example("股东减持", "b")], [Example("公司", "b")] * 2, LABELS) == ["a", "a"]
 
 
 def test_worst_errors_are_the_most_confident():

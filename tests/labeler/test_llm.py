@@ -67,6 +67,33 @@ def test_a_refusal_is_not_tried_again(server, tmp_path):
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("status", [400, 413])
+def test_a_text_that_a_server_will_not_read_is_counted_once_it_read_another(server, tmp_path, status):
+    """Vendors answer so to what their filter forbids, and to texts beyond the model's length."""
+    server.faults = [status]
+    asker = endpoint(server, tmp_path)
+    with pytest.raises(UserError, match=f"refused a request \\(HTTP {status} "):
+        asker.ask("文本：甲")
+    assert asker.ask("文本：乙增长").text == "利好"
+    server.faults = [status, 403]
+    assert asker.ask("文本：丙") == Answer("", 0, 0, 0.0, refused=True)
+    with pytest.raises(UserError, match="HTTP 403"):
+        asker.ask("文本：丙")
+
+
+def test_a_key_is_cleaned_and_never_shown(server, tmp_path, monkeypatch):
+    """A line break comes with a key from a file; http.client would print the whole header."""
+    monkeypatch.setenv("FINBERT2_LLM_KEY", "sk-secret\r\n")
+    endpoint(server, tmp_path).ask("文本：甲")
+    assert server.headers[-1]["Authorization"] == "Bearer sk-secret"
+    monkeypatch.setenv("FINBERT2_LLM_KEY", "sk-\nsecret")
+    with pytest.raises(UserError) as raised:
+        endpoint(server, tmp_path).ask("文本：乙")
+    assert str(raised.value) == (
+        "FINBERT2_LLM_KEY holds characters that no key has (line breaks, or others than ASCII): set it anew"
+    )
+
+
 def test_nobody_listens(tmp_path):
     lost = Endpoint("http://127.0.0.1:9/v1", "m", tmp_path, retries=2, first_wait=0.01)
     with pytest.raises(UserError, match="did not answer in 2 tries \\(last: URLError: .*refused"):
@@ -87,6 +114,7 @@ def test_cost_by_hand():
     [
         ("利好", "利好"), (" “利空”。\n", "利空"), ("类别是利好。", "利好"),
         ("<think>利空？利好？</think>利好", "利好"),
+        ("利好？利空？更像利空。</think>利好", "利好"),
         ("<think>还没想完，利好", None), ("可能利好，也可能利空", None), ("很难说", None), ("", None), ("利", None),
         ("利好，确实是利好", "利好"),
     ],
@@ -190,6 +218,10 @@ def test_entities_by_a_server(tmp_path, server):
 def test_half_an_endpoint_and_none(capsys, tmp_path):
     for flags, message in (
         (["--endpoint", "http://x"], "--endpoint and --llm_model belong together: name both or neither"),
+        (
+            ["--endpoint", "http://x", "--llm_model", "m", "--concurrency", "0"],
+            "--concurrency and --max_retries: one or more was expected",
+        ),
         ([], "nothing to measure: name --model_name_or_path, or --endpoint and --llm_model"),
     ):
         with pytest.raises(SystemExit) as stopped:

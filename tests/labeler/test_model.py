@@ -1,5 +1,6 @@
 import json
 import random
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,7 +9,7 @@ from finbert2 import packing, runtime
 from finbert2.encoder import padded_batches
 from finbert2.errors import UserError
 from finbert2.labeler.forward import forward
-from finbert2.labeler.model import Entity, Labeler, Settings, spans
+from finbert2.labeler.model import Entity, Labeler, Settings, filled, spans
 
 from ..conftest import TEXTS
 
@@ -94,6 +95,34 @@ def test_any_classifier_opens_and_answers_as_transformers_does(classifier, exact
         assert (prediction.label, prediction.score) == (
             answer[0]["label"], pytest.approx(answer[0]["score"], abs=1e-5),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tags", "filled_tags", "filled_scores"),
+    [
+        (["B-ORG", None, "I-ORG"], ["B-ORG", "I-ORG", "I-ORG"], [0.9, 0.7, 0.7]),
+        (["B-ORG", None, None, "I-ORG"], ["B-ORG", "I-ORG", "I-ORG", "I-ORG"], [0.9, 0.6, 0.6, 0.6]),
+        (["B-ORG", None, "B-ORG"], ["B-ORG", "O", "B-ORG"], [0.9, 1.0, 0.7]),
+        (["B-ORG", None, "I-PER"], ["B-ORG", "O", "I-PER"], [0.9, 1.0, 0.7]),
+        ([None, "I-ORG", None], ["O", "I-ORG", "O"], [1.0, 0.8, 1.0]),
+        (["O", None, "O"], ["O", "O", "O"], [0.9, 1.0, 0.7]),
+        ([], [], []),
+    ],
+)
+def test_a_blank_is_inside_the_entity_that_goes_on_after_it(tags, filled_tags, filled_scores):
+    """Morgan Stanley is one entity, although its blank has no token."""
+    row = [tag and (tag, score) for tag, score in zip(tags, (0.9, 0.8, 0.7, 0.6), strict=False)]
+    found_tags, found_scores = filled(row)
+    assert found_tags == filled_tags and found_scores == pytest.approx(filled_scores)
+
+
+def test_a_foreign_classifier_of_several_labels_says_so_in_its_config(classifier, tmp_path):
+    shutil.copytree(classifier, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    config["problem_type"] = "multi_label_classification"
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    labeler = Labeler.from_pretrained(str(tmp_path))
+    assert labeler.settings.multi_label and Labeler.from_pretrained(str(classifier)).settings.multi_label is False
 
 
 def test_batches_do_not_change_the_answer(classifier, exact):

@@ -1,6 +1,7 @@
 """What the options of training do, on models of two layers."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,12 +10,12 @@ from torch.nn import functional
 from transformers import AutoTokenizer, set_seed
 
 from finbert2.errors import UserError
-from finbert2.labeler import predict, train
+from finbert2.labeler import predict, repeat, train
 from finbert2.labeler.data import Example
 from finbert2.labeler.features import IGNORED, Task, pool, text_features
 from finbert2.labeler.fit import balanced, load_model
 from finbert2.labeler.model import Labeler
-from finbert2.labeler.options import LabelerTrainingArguments
+from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments
 from finbert2.labeler.trainer import LabelTrainer, depth, divergence
 
 from .test_train import examples, flags, read, refused, results, run, write_csv
@@ -91,6 +92,23 @@ def test_r_drop_adds_what_two_dropouts_differ_by(tiny_bert, tmp_path, batch):
     assert dropped.compute_loss(dropped.model, batch).item() == pytest.approx(expected.item())
     dropped.model.eval(), plain.model.eval()
     assert dropped.compute_loss(dropped.model, batch).item() == plain.compute_loss(plain.model, batch).item()
+
+
+def test_r_drop_of_tags_is_of_the_characters_that_have_one(tiny_bert, tmp_path, batch):
+    """Tags of padding and of [CLS] say nothing: with other words there the term stays the same."""
+    labels = torch.full(batch["input_ids"].shape, IGNORED)
+    labels[0, 1:4], labels[1, 2:4] = torch.tensor([0, 1, 2]), torch.tensor([2, 1])
+    mine = trainer(tiny_bert, tmp_path, Task("ner", ["O", "B-ORG", "I-ORG"], False, [], []), r_drop=2.0)
+    mine.model.train()
+    set_seed(1)
+    loss = mine.compute_loss(mine.model, batch | {"labels": labels})
+    features = {name: torch.cat([value, value]) for name, value in batch.items() if name != "labels"}
+    set_seed(1)
+    one, other = (part[labels != IGNORED] for part in mine.model(**features).logits.chunk(2))
+    assert one.shape == (5, 3)
+    kept = torch.cat([labels[labels != IGNORED]] * 2)
+    expected = functional.cross_entropy(torch.cat([one, other]), kept) + divergence(one, other, False)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_fgm_adds_the_gradient_at_the_shifted_embeddings(tiny_bert, tmp_path, batch):
@@ -247,7 +265,55 @@ def test_abstaining_is_saved_and_used_by_predict(rows, tiny_bert, tmp_path):
         (["--layer_lr_decay", 0], "--layer_lr_decay 0.0: above 0 and at most 1 was expected"),
         (["--fgm", -1], "--r_drop, --fgm, --lora_rank and --early_stopping cannot be negative"),
         (["--early_stopping", 2, "--load_best_model_at_end", "False"], "--early_stopping needs --load_best_model"),
+        (
+            ["--seeds", 2, "--eval_strategy", "no", "--load_best_model_at_end", "False"],
+            "--seeds chooses by the development score: --eval_strategy has to be epoch or steps, not no",
+        ),
     ],
 )  # fmt: skip
 def test_options_that_cannot_be(rows, tiny_bert, tmp_path, capsys, more, message):
     assert message in refused(capsys, train.main, *flags(tiny_bert, rows, tmp_path / "o", "csv", *more))
+
+
+@pytest.mark.parametrize(("metric", "kept"), [("loss", 42), ("macro_f1", 43)])
+def test_the_seed_that_is_kept_is_the_best_by_the_metrics_own_direction(tiny_bert, tmp_path, monkeypatch, metric, kept):
+    """Of a loss that is the lowest."""
+    labeler = Labeler.from_pretrained(str(classifier_folder(tiny_bert, tmp_path / "model")))
+    devs = iter([0.2, 0.6])
+    monkeypatch.setattr(
+        repeat, "fine_tune", lambda *_: (labeler, SimpleNamespace(state=SimpleNamespace(best_metric=next(devs))))
+    )
+    monkeypatch.setattr(repeat.training, "summary", lambda trainer: {})
+    arguments = LabelerTrainingArguments(
+        output_dir=str(tmp_path), metric_for_best_model=metric, use_cpu=True, report_to=[], bf16=False
+    )
+    task = Task("classification", LABELS, False, [], [])
+    options = LabelerArguments(tiny_bert, "train.csv", seeds=2)
+    _, summary, spread = repeat.seeds(options, arguments, task, tmp_path)
+    assert summary["seed_kept"] == kept and spread["dev"]["values"] == [0.2, 0.6]
+
+
+def classifier_folder(tiny_bert, folder):
+    """Save an untrained classifier with its tokenizer."""
+    load_model(tiny_bert, Task("classification", LABELS, False, [], [])).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(folder)
+    return folder
+
+
+def test_what_cannot_be_judged_is_refused_before_training(tiny_bert, tmp_path, capsys, monkeypatch):
+    """A tagger beside a classifier, and a precision that thresholds of several labels do not aim at."""
+    monkeypatch.setattr(train, "fit", None)
+    write_csv(tmp_path / "train.csv", [("涨", "利好|中性"), ("跌", "利空"), ("平", "中性"), ("升", "利好")] * 5)
+    rows = tmp_path / "train.csv"
+    command = [
+        "--model_name_or_path", tiny_bert, "--train_data", rows, "--dev_data", rows, "--output_dir", tmp_path / "o",
+    ]  # fmt: skip
+    assert refused(capsys, train.main, *command, "--target_precision", 0.9) == (
+        "error: --target_precision is for tasks of one label a row: of several, each has its best F1's threshold\n"
+    )
+    load_model(tiny_bert, Task("ner", ["O", "B-ORG", "I-ORG"], False, [], [])).save_pretrained(tmp_path / "tagger")
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path / "tagger")
+    assert refused(capsys, train.main, *command, "--compare", tmp_path / "tagger") == (
+        "error: this model is for ner, classification was asked of it: name another model folder\n"
+    )
+    assert not (tmp_path / "o").exists()

@@ -16,18 +16,23 @@ def parabola(trial) -> float:
 
 
 def test_a_killed_search_tries_what_an_uninterrupted_one_tries(tmp_path):
-    whole = search.run(optuna, tmp_path / "a", SearchArguments(trials=12), parabola)
-    search.run(optuna, tmp_path / "b", SearchArguments(trials=7), parabola)
+    whole = search.run(optuna, tmp_path / "a", SearchArguments(trials=12), "maximize", parabola)
+    search.run(optuna, tmp_path / "b", SearchArguments(trials=7), "maximize", parabola)
 
     def killed(trial):
         parabola(trial)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search.run(optuna, tmp_path / "b", SearchArguments(trials=12), killed)
-    again = search.run(optuna, tmp_path / "b", SearchArguments(trials=12), parabola)
+        search.run(optuna, tmp_path / "b", SearchArguments(trials=12), "maximize", killed)
+    again = search.run(optuna, tmp_path / "b", SearchArguments(trials=12), "maximize", parabola)
     assert [t.params for t in again.trials if t.value is not None] == [t.params for t in whole.trials]
     assert again.best_value == whole.best_value > -1
+
+
+def test_a_loss_is_searched_for_its_lowest(tmp_path):
+    study = search.run(optuna, tmp_path, SearchArguments(trials=12), "minimize", lambda trial: -parabola(trial))
+    assert study.best_value == min(trial.value for trial in study.trials) < 1
 
 
 def test_a_search_is_of_the_development_part_and_says_what_to_train_with(tiny_bert, tmp_path, capsys):

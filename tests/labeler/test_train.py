@@ -187,6 +187,23 @@ def test_the_same_command_again_does_nothing(classifier, rows, tiny_bert, monkey
     )
 
 
+def test_other_rows_are_another_run(classifier, rows, tiny_bert, tmp_path, capsys):
+    """What the list of probable label errors invites to: rows mended, the same command again."""
+    shutil.copytree(rows, tmp_path / "rows")
+    shutil.copytree(classifier, tmp_path / "o")
+    record = json.loads(
+        (tmp_path / "o" / "args.json").read_text(encoding="utf-8").replace(str(rows), str(tmp_path / "rows"))
+    )
+    (tmp_path / "o" / "args.json").write_text(json.dumps(record), encoding="utf-8")
+    command = flags(tiny_bert, tmp_path / "rows", tmp_path / "o", "csv", "--num_train_epochs", 8)
+    run(train.main, *command)
+    write_csv(tmp_path / "rows" / "train.csv", examples(40, 9))
+    message = refused(capsys, train.main, *command)
+    assert message.startswith(
+        f"error: {tmp_path / 'o'} holds another run (the content of {tmp_path / 'rows' / 'train.csv'} was '"
+    )
+
+
 class Stop(TrainerCallback):
     """Ctrl-C in the middle of the third epoch."""
 

@@ -29,8 +29,13 @@ def label_errors(
         shares = shares / shares.sum(axis=1, keepdims=True)
     if not rows or len({tuple(row.labels) for row in rows}) < 2:
         return []
+    if multi_label:  # cleanlab asks of each label that some rows have it and some have not
+        told = [place for place in range(len(labels)) if 0 < sum(place in row for row in gold) < len(rows)]
+        gold, shares = [[told.index(place) for place in row if place in told] for row in gold], shares[:, told]
+        if len(told) == 1:  # and that there are several labels: of one, with it and without it are two classes
+            gold, shares = np.array([len(row) for row in gold]), np.hstack([1 - shares, shares])
     places = find_label_issues(
-        gold, shares, return_indices_ranked_by="self_confidence", multi_label=multi_label, n_jobs=1
+        gold, shares, return_indices_ranked_by="self_confidence", multi_label=isinstance(gold, list), n_jobs=1
     )
     return [
         {

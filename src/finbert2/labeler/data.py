@@ -16,6 +16,7 @@ from finbert2.errors import UserError
 log = logging.getLogger(__name__)
 TAG = re.compile(r"O|[BI]-\S+")
 SEPARATOR = "|"
+NAMES_FILE = "labels.csv"  # beside the training file: what its labels are called
 MAX_WINDOWS = 16  # of a text under `windows`: 8,000 tokens; a longer text has them spread over its length
 
 
@@ -91,7 +92,7 @@ def canonical(label: str) -> str:
 
 def label_names(train_path: str | Path) -> dict[str, str] | None:
     """Return the names that a `labels.csv` (`label,name`) beside the training file gives its labels, None without."""
-    path = Path(train_path).parent / "labels.csv"
+    path = Path(train_path).with_name(NAMES_FILE)
     if not path.exists():
         return None
     return {canonical(str(row.require("label"))): str(row.require("name")) for row in files.read_rows(path)}

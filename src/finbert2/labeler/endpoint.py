@@ -11,18 +11,22 @@ from typing import Any
 from tqdm import tqdm
 
 from finbert2 import files
-from finbert2.endpoint import KEYS, post
+from finbert2.endpoint import KEYS, TOO_MUCH, Refused, post
 from finbert2.errors import UserError
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said, its count of tokens (0 if it gives none) and the seconds of the last try."""
+    """What a server said, its count of tokens (0 if it gives none) and the seconds of the last try.
+
+    `refused` is a text that the server would not read, because of its content or its length; nothing is said of it.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    refused: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,10 @@ class Endpoint:
                 raise
 
     def ask(self, prompt: str) -> Answer:
-        """Return the answer to one prompt, from the disk if it was asked before."""
+        """Return the answer to one prompt, from the disk if it was asked before.
+
+        A server that has answered others may refuse this one; if it never answered, the request itself is wrong.
+        """
         request = {
             "model": self.model, "messages": [{"role": "user", "content": prompt}], "temperature": 0,
             "max_tokens": self.max_tokens,
@@ -62,12 +69,17 @@ class Endpoint:
         path = self.cache / f"{hashlib.sha256(self.url.encode() + body).hexdigest()}.json"
         if path.exists():
             return Answer(**json.loads(path.read_text(encoding="utf-8")))
-        answer = post(
-            f"{self.url.rstrip('/')}/chat/completions", body, read_answer, timeout=self.timeout, tries=self.retries,
-            first_wait=self.first_wait,
-            check=f"check --endpoint, --llm_model and the key ({' or '.join(KEYS)} in the environment)",
-            kept=f"answers so far are kept in {self.cache}, the same command goes on after them",
-        )  # fmt: skip
+        try:
+            answer = post(
+                f"{self.url.rstrip('/')}/chat/completions", body, read_answer, timeout=self.timeout, tries=self.retries,
+                first_wait=self.first_wait,
+                check=f"check --endpoint, --llm_model and the key ({' or '.join(KEYS)} in the environment)",
+                kept=f"answers so far are kept in {self.cache}, the same command goes on after them",
+            )  # fmt: skip
+        except Refused as error:
+            if error.status not in TOO_MUCH or not any(self.cache.glob("*.json")):
+                raise
+            return Answer("", 0, 0, 0.0, refused=True)
         files.write_json(path, asdict(answer))
         return answer
 

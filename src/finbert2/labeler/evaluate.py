@@ -54,9 +54,11 @@ class EndpointArguments:
     cache_dir: str | None = args.option("folder of the answers (default: answers in --output_dir)", default=None)
 
     def __post_init__(self) -> None:
-        """Refuse half an endpoint."""
+        """Refuse what cannot be."""
         if (self.endpoint is None) != (self.llm_model is None):
             raise ValueError("--endpoint and --llm_model belong together: name both or neither")
+        if min(self.concurrency, self.max_retries) < 1:
+            raise ValueError("--concurrency and --max_retries: one or more was expected")
 
 
 @args.command
@@ -117,6 +119,7 @@ def ask(task: Task, server: EndpointArguments, options: EvaluationArguments, ask
         blank = [""] * len(read)
     asked |= {
         "model": server.llm_model, "shots": server.shots, "unparsable": sum(one is None for one in read),
+        "refused": sum(answer.refused for answer in answers),
         **cost(answers, server.concurrency, server.price_in, server.price_out),
     }  # fmt: skip
     return [empty if one is None else one for one, empty in zip(read, blank, strict=True)]
@@ -128,7 +131,8 @@ def read_task(labeler: Labeler | None, options: EvaluationArguments, kind: str) 
         return read_sentences(labeler, options)
     multi = labeler.settings.multi_label if labeler else None
     paths = [path for path in (options.train_data, options.test_data) if path]
-    read = [data.read_examples(path, data.label_names(path), multi, options.empty_texts) for path in paths]
+    names = next((found for path in paths if (found := data.label_names(path))), None)
+    read = [data.read_examples(path, names, multi, options.empty_texts) for path in paths]
     labels = labeler.labels if labeler else data.label_list(row for rows in read for row in rows)
     multi = any(map(data.is_multi_label, read)) if multi is None else multi
     for path, rows in zip(paths, read, strict=True):

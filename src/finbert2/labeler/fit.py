@@ -83,7 +83,7 @@ def inputs(task: Task, tokenizer: Any, length: int, policy: str) -> tuple[list[A
 
 def within_positions(length: int, config: Any) -> int:
     """Return the input length, no longer than the model has positions for."""
-    positions = getattr(config, "max_position_embeddings", length)
+    positions = getattr(config, "max_position_embeddings", length) - packing.position_start(config)
     if positions < length:
         log.warning("labeler: the model has %d positions; inputs are cut there", positions)
     return min(positions, length)

@@ -15,7 +15,7 @@ from finbert2.labeler.data import SEPARATOR, Example, Sentence
 from finbert2.labeler.features import Task
 from finbert2.labeler.model import spans
 
-THOUGHT = re.compile(r"<think>.*?(</think>|$)", re.S)
+THOUGHT = re.compile(r"^.*</think>|<think>.*$", re.S)  # templates of models that think may open it in the prompt
 AROUND = " \t\r\n\"'`“”‘’「」【】*。.,，：:"
 NONE = "无"
 

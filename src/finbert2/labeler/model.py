@@ -1,5 +1,6 @@
 """A trained labeler: texts in, labels with probabilities or entities out."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from finbert2 import encoder, files, runtime
+from finbert2 import encoder, files, packing, runtime
 from finbert2.errors import UserError
 from finbert2.labeler import calibrate
 from finbert2.labeler.data import SEPARATOR, Piece, encode_characters, encode_texts, encode_windows
@@ -179,23 +180,25 @@ class Labeler:
     def tag(
         self, sentences: Sequence[Sequence[str]], batch_tokens: int = BATCH_TOKENS
     ) -> list[tuple[list[str], list[float]]]:
-        """Return for each sentence the tag of each character and its probability; a character without token is O."""
+        """Return for each sentence the tag of each character and its probability.
+
+        A character without token, such as a blank, is O, or inside an entity that goes on after it.
+        """
         self.require("ner")
         pieces: list[tuple[int, Piece]] = [
             (number, piece) for number, characters in enumerate(sentences)
             for piece in encode_characters(characters, self.tokenizer, self.settings.max_seq_length)
         ]  # fmt: skip
-        tags: list[Any] = [None] * len(pieces)
+        tags: list[Any] = [None] * len(pieces)  # of each character tag and score, none where it has no token
         for places, logits, _ in forward(self.model, self.tokenizer, [piece.ids for _, piece in pieces], batch_tokens):
             for place, row in zip(places, logits, strict=True):
                 row_scores, row_best = (found.tolist() for found in row.softmax(-1).max(-1))  # (tokens,)
                 firsts = pieces[place][1].firsts
-                tags[place] = [("O", 1.0) if f < 0 else (self.labels[row_best[f]], row_scores[f]) for f in firsts]
-        joined: list[tuple[list[str], list[float]]] = [([], []) for _ in sentences]
+                tags[place] = [None if f < 0 else (self.labels[row_best[f]], row_scores[f]) for f in firsts]
+        joined: list[list[tuple[str, float] | None]] = [[] for _ in sentences]
         for (number, _), row in zip(pieces, tags, strict=True):
-            joined[number][0].extend(tag for tag, _ in row)
-            joined[number][1].extend(score for _, score in row)
-        return joined
+            joined[number] += row
+        return [filled(row) for row in joined]
 
     def cls_vectors(self, texts: Sequence[str], layer: int = -1, batch_tokens: int = BATCH_TOKENS) -> "np.ndarray":
         """Return the [CLS] vectors (texts, width) of a layer; 0 is the embeddings, -1 the last layer.
@@ -212,12 +215,37 @@ class Labeler:
             )
 
 
+def filled(row: Sequence[tuple[str, float] | None]) -> tuple[list[str], list[float]]:
+    """Return the tags and scores of characters; one without, such as a blank, goes on with the entity around it."""
+    tags, scores = [one[0] if one else "O" for one in row], [one[1] if one else 1.0 for one in row]
+    start = 0
+    for unread, run in itertools.groupby(row, lambda one: one is None):
+        end = start + len(list(run))
+        if unread and start > 0 and end < len(row) and tags[end] == f"I-{tags[start - 1][2:]}":
+            tags[start:end] = [tags[end]] * (end - start)
+            scores[start:end] = [min(scores[start - 1], scores[end])] * (end - start)
+        start = end
+    return tags, scores
+
+
 def read_settings(folder: str, task: str, config: Any) -> Settings:
     """Return the settings saved beside a model, or what its config implies."""
-    path = Path(folder) / SETTINGS_FILE
-    if path.exists():
-        return Settings(**json.loads(path.read_text(encoding="utf-8")))
-    return Settings(task, min(512, config.max_position_embeddings))
+    path = encoder.load(settings_file, folder)
+    if path is not None:
+        return Settings(**json.loads(Path(path).read_text(encoding="utf-8")))
+    longest = config.max_position_embeddings - packing.position_start(config)
+    multi_label = task == "classification" and config.problem_type == "multi_label_classification"
+    return Settings(task, min(512, longest), multi_label=multi_label)
+
+
+def settings_file(name: str, **options: Any) -> str | None:
+    """Return the path of the settings in a folder or, fetched, of a Hub name; None where there are none."""
+    from transformers.utils import cached_file
+
+    return cached_file(
+        name, SETTINGS_FILE, _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False, **options,
+    )  # fmt: skip
 
 
 def spans(text: str, tags: Sequence[str], scores: Sequence[float]) -> list[Entity]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from finbert2 import args
+from finbert2.errors import UserError
 
 
 @dataclass
@@ -80,3 +81,9 @@ class LabelerTrainingArguments(args.TrainingArguments):
             raise ValueError("--early_stopping needs --load_best_model_at_end True: the best epoch has to be kept")
         if self.early_stopping:  # a resumed run goes on counting where it was killed
             self.restore_callback_states_from_checkpoint = True
+
+
+def need_score(training_args: LabelerTrainingArguments, what: str) -> None:
+    """Raise `UserError` if nothing is scored on the development part, by which `what` chooses."""
+    if training_args.eval_strategy == "no":
+        raise UserError(f"{what} chooses by the development score: --eval_strategy has to be epoch or steps, not no")

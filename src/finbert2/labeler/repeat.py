@@ -49,7 +49,8 @@ def seeds(
             runs.append((folder, json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))))
     if not runtime.is_main_process():
         return None, {}, {}
-    folder, best = max(runs, key=lambda run: run[1]["dev"] or 0.0)
+    choose = max if training_args.greater_is_better else min
+    folder, best = choose(runs, key=lambda run: run[1]["dev"])
     tables = [run["test"] or {"dev": run["dev"]} for _, run in runs]
     return Labeler.from_pretrained(str(folder)), best["summary"] | {"seed_kept": best["seed"]}, spread(tables)
 

@@ -13,8 +13,8 @@ from finbert2 import args, files, runtime
 from finbert2.errors import UserError
 from finbert2.labeler.features import Task
 from finbert2.labeler.fit import fine_tune, for_run
-from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments
-from finbert2.labeler.train import read_task
+from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments, need_score
+from finbert2.labeler.train import contents, read_task
 
 
 @dataclass
@@ -37,12 +37,14 @@ def main(argv: list[str] | None = None) -> None:
             "--test_data, --seeds, --folds, --target_precision and --compare have no place in a search: name them when "
             "training with what was found"
         )
+    need_score(training_args, "a search")
     optuna = require_optuna()
     started = time.perf_counter()
     output = Path(training_args.output_dir)
     task = read_task(options, training_args.seed)
-    args.claim(output, options, training_args, search)
-    study = run(optuna, output, search, lambda trial: score(trial, options, training_args, task, search))
+    args.claim(output, options, training_args, search, facts=contents(options))
+    direction = "maximize" if training_args.greater_is_better else "minimize"
+    study = run(optuna, output, search, direction, lambda trial: score(trial, options, training_args, task, search))
     best = study.best_trial
     flags = " ".join(f"--{name} {value}" for name, value in best.params.items())
     done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
@@ -65,7 +67,7 @@ def require_optuna() -> Any:
     return optuna
 
 
-def run(optuna: Any, output: Path, search: SearchArguments, objective: Any) -> Any:
+def run(optuna: Any, output: Path, search: SearchArguments, direction: str, objective: Any) -> Any:
     """Return the study after all its trials; those in the output folder are not made again.
 
     Each trial's sampler has a seed of its own: what is tried next depends on the finished trials alone.
@@ -73,7 +75,7 @@ def run(optuna: Any, output: Path, search: SearchArguments, objective: Any) -> A
     output.mkdir(parents=True, exist_ok=True)
     backend = optuna.storages.journal.JournalFileBackend(str(output / "trials.log"))
     study = optuna.create_study(
-        direction="maximize", study_name="labeler", storage=optuna.storages.JournalStorage(backend), load_if_exists=True
+        direction=direction, study_name="labeler", storage=optuna.storages.JournalStorage(backend), load_if_exists=True
     )
     while (done := sum(trial.state.name == "COMPLETE" for trial in study.trials)) < search.trials:
         study.sampler = optuna.samplers.TPESampler(seed=done, n_startup_trials=5)

@@ -1,18 +1,22 @@
 """`finbert2 labeler train`: labelled texts → classifier; tagged sentences → tagger."""
 
 import functools
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from finbert2 import args, cards, files, plots, runtime, training
+from finbert2.errors import UserError
 from finbert2.labeler import audit, calibrate, data, judge, repeat, report
 from finbert2.labeler.features import Task
 from finbert2.labeler.fit import fine_tune
 from finbert2.labeler.model import Labeler
-from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments
+from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments, need_score
 from finbert2.labeler.split import sample, split
+
+log = logging.getLogger(__name__)
 
 
 @args.command
@@ -22,11 +26,18 @@ def main(argv: list[str] | None = None) -> None:
         "labeler train", __doc__ or "", argv, LabelerArguments, LabelerTrainingArguments
     )
     started = time.perf_counter()
+    if options.seeds > 1:
+        need_score(training_args, "--seeds")
     output = Path(training_args.output_dir)
     task = read_task(options, training_args.seed)
-    rivals = {name: Labeler.from_pretrained(name) for name in options.compare}
-    args.claim(output, options, training_args)
+    if task.multi_label and options.target_precision is not None:
+        raise UserError(
+            "--target_precision is for tasks of one label a row: of several, each has its best F1's threshold"
+        )
+    rivals = {name: rival(name) for name in options.compare}
+    args.claim(output, options, training_args, facts=contents(options))
     if args.is_finished(output):
+        log.info("%s holds the finished run: nothing to do", output)
         return
     results: dict[str, Any] = {}
     labeler, summary = fit(options, training_args, task, output, results)
@@ -46,6 +57,19 @@ def main(argv: list[str] | None = None) -> None:
     results |= {"labels": task.labels, "n_train": len(task.train), "n_dev": len(task.dev)}
     results["data"] = files.fingerprint(p for p in (options.train_data, options.dev_data, options.test_data) if p)
     write(output, options, training_args, judgement, results, started)
+
+
+def contents(options: LabelerArguments) -> dict[str, str]:
+    """Return what tells a run from one on the same files with other rows in them."""
+    names = Path(options.train_data).with_name(data.NAMES_FILE)
+    return args.contents(options.train_data, options.dev_data, options.test_data, str(names))
+
+
+def rival(name: str) -> Labeler:
+    """Open a classifier to compare with; a tagger is refused now, not after the training."""
+    labeler = Labeler.from_pretrained(name)
+    labeler.require("classification")
+    return labeler
 
 
 def write(

@@ -43,7 +43,7 @@ class LabelTrainer(Trainer):
         value = self.label_loss(logits, torch.cat([labels, labels]) if twice else labels)
         if twice:
             one, other = logits.chunk(2)
-            if labels.shape == logits.shape[:-1]:  # tags: the padding says nothing
+            if labels.shape == one.shape[:-1]:  # of tags; what has none says nothing
                 one, other = one[labels != IGNORED], other[labels != IGNORED]
             # Half of equation 4: the mean of the two cross entropies, so that the learning rate means the same.
             value = value + self.args.r_drop / 2 * divergence(one, other, self.multi_label)

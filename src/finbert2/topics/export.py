@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finbert2 import encoder
 from finbert2.topics.fit import Fit
 from finbert2.topics.titles import Titles
 
@@ -50,4 +51,4 @@ def save_for_bertopic(folder: Path, titles: Titles, found: Fit, encoded: "np.nda
 def embedder(found: Fit) -> str | bool:
     """Return the encoder's name if BERTopic reads it as this suite does: a plain BERT it would pool by the mean."""
     name = found.model.encoder["name"] if found.model.encoder else None
-    return name if name and ((Path(name) / "modules.json").exists() or not Path(name).exists()) else False
+    return name if name and encoder.is_sentence_transformer(name) else False
