@@ -33,6 +33,14 @@ def test_seeds_are_a_spread_and_settings_a_row(runs, tmp_path, capsys):
     assert (tmp_path / "o" / "comparison.csv").exists()
 
 
+def test_a_path_may_be_spelt_in_two_ways(runs, tmp_path):
+    path = tmp_path / "b" / "args.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"t.csv"', '"./t.csv"'), encoding="utf-8")
+    compare.main(["--runs", *runs[:2], "--output_dir", str(tmp_path / "o")])
+    (row,) = json.loads((tmp_path / "o" / "results.json").read_text(encoding="utf-8"))["rows"]
+    assert (row["setting"], row["runs"], row["ami"]) == ("all", 2, 0.7)
+
+
 @pytest.mark.parametrize(("chosen", "message"), [((0, 3), "has other titles than"), ((0,), "no args.json there")])
 def test_runs_that_do_not_compare(runs, chosen, message, tmp_path, capsys):
     folders = [runs[n] for n in chosen] + ([str(tmp_path)] if len(chosen) == 1 else [])

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from finbert2.errors import UserError
 from finbert2.topics import cluster, stability
 from finbert2.topics.cluster import Settings
 from finbert2.topics.fit import place, sample
@@ -67,22 +68,44 @@ def test_labels_of_another_order_come_back_in_the_first_one(planted, flat_layout
     assert purity(shuffled, kinds) > 0.98
 
 
+def test_refits_of_listed_topics_are_guided_too(planted, flat_layout):
+    vectors, kinds = planted
+    listed = np.where(kinds < 2, 0, -1)  # one listed topic of two planted groups: no refit by itself would join them
+    base = settings(num_topics=2)
+    labels = place(vectors, np.ones(200), base, listed).labels
+    found = stability.measured(vectors, np.ones(200), labels, base, 2, listed)
+    assert found == {"stability_seeds": pytest.approx(1.0), "stability_orders": pytest.approx(1.0)}
+    assert stability.measured(vectors, np.ones(200), labels, base, 2)["stability_seeds"] < 0.9
+
+
+@pytest.mark.parametrize(("failing", "seeds", "skipped"), [({1}, 1.0, 1), ({1, 2}, None, 2)])
+def test_a_refit_of_too_few_topics_is_left_out_and_told(failing, seeds, skipped, planted, monkeypatch, caplog):
+    labels = planted[1]
+
+    class Placed:
+        def __init__(self, vectors, weights, settings, listed):
+            if settings.seed in failing:
+                raise UserError("0 topics were found")
+            self.labels = weights.astype(int)  # the weights carry the labels through the shuffling
+
+    monkeypatch.setattr(stability, "place", Placed)
+    found = stability.measured(planted[0], labels.astype(float), labels, settings(), 2)
+    assert found == {"stability_seeds": seeds, "stability_orders": 1.0, "stability_skipped": skipped}
+    assert "a refit with seed 1 is left out of the stability: 0 topics were found" in caplog.text
+
+
 @pytest.mark.slow
 def test_evoc_and_its_layers(planted):
     pytest.importorskip("evoc")
     vectors, kinds = planted
     near = place(vectors, np.ones(200), settings(method="evoc", num_topics=4))
     assert purity(near.labels, kinds) > 0.9 and near.layers
-    from finbert2.errors import UserError
-
     with pytest.raises(UserError, match=r"--layer is 99, but EVoC found \d+ layers"):
         place(vectors, np.ones(200), settings(method="evoc", layer=99))
 
 
 def test_evoc_that_is_not_installed_is_told(planted, monkeypatch):
     import sys
-
-    from finbert2.errors import UserError
 
     monkeypatch.setitem(sys.modules, "evoc", None)
     with pytest.raises(UserError, match="needs the package evoc"):
@@ -94,3 +117,20 @@ def test_a_list_that_takes_every_title_leaves_nothing_to_find(planted, flat_layo
     found = place(vectors, np.ones(200), settings(), kinds)
     assert sorted(found.listed) == [0, 1, 2, 3] and len(found.points) == 0
     assert [found.listed[topic] for topic in found.labels[:20]] == kinds[:20].tolist()
+
+
+@pytest.mark.parametrize("changes", [{}, {"num_topics": 40}])
+def test_a_list_that_leaves_few_titles_needs_no_groups_among_them(changes, flat_layout, caplog):
+    draw = np.random.default_rng(0)
+    listed = np.repeat([0, 1, -1], [60, 60, 24])  # the rest lies in no group
+    vectors = np.concatenate([np.eye(8)[[0] * 60 + [1] * 60], draw.normal(size=(24, 8))])
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    found = place(vectors, np.ones(144), settings(min_topic_size=20, **changes), listed)
+    assert {0, 1} <= set(found.listed) and len(found.points) == 24
+    if changes:
+        assert found.listed.count(-1) > 2
+        assert "--num_topics is 40, but the list leaves 24 distinct titles: 12 are found among them" in caplog.text
+    else:
+        assert len(found.listed) == 2 and (found.labels < 0).sum() > 12
+    with pytest.raises(UserError, match="0 topics of at least 20 titles|--num_topics is 40, but there are only 24"):
+        place(vectors[120:], np.ones(24), settings(min_topic_size=20, **changes))

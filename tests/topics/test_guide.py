@@ -1,4 +1,5 @@
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -41,6 +42,15 @@ def test_listed_topics_take_their_titles_and_keep_their_names(tmp_path, titles_c
     for name, industry in (("银行业务", "银行"), ("汽车", "汽车")):
         inside = [row["industry"] for row in rows if int(row["topic"]) == named[name]]
         assert len(inside) > 10 and np.mean([value == industry for value in inside]) > 0.9
+
+
+def test_a_list_may_take_nearly_every_title(tmp_path, titles_csv, flat_layout):
+    (tmp_path / "list.txt").write_text("行业: 银行 医药 汽车 地产", encoding="utf-8")
+    more = ["--topic_list", str(tmp_path / "list.txt"), "--topic_similarity", "0.05", "--stability_runs", "1"]
+    run.main([*flags(titles_csv, tmp_path / "o", *more), "--min_topic_size", "150"])
+    assert [topic.name for topic in load_model(tmp_path / "o").topics] == ["行业"]
+    results = json.loads((tmp_path / "o" / "results.json").read_text(encoding="utf-8"))
+    assert results["stability_seeds"] == results["stability_orders"] == 1.0
 
 
 def test_a_listed_topic_without_titles_is_told(tmp_path, titles_csv, flat_layout, capsys):

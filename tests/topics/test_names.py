@@ -34,6 +34,8 @@ def endpoint():
             answer = (
                 "“银行信贷”。\n因为……"
                 if "银行" in text
+                else None
+                if "钢铁" in text
                 else "这是一个关于汽车的主题，它的名字我认为可以叫做汽车销量与出口"
             )
             self.send_response(500 if self.refuse else 200)
@@ -67,6 +69,13 @@ def test_the_largest_are_named_once_and_the_audit_shows_what_was_said(endpoint, 
         and rows[1]["titles"] == "乘用车周报 | 汽车月报"
     )
     assert "k" not in (tmp_path / "names_cache.json").read_text(encoding="utf-8").split('"')
+
+
+def test_a_null_answer_is_no_name_and_is_not_kept(endpoint, tmp_path):
+    where, server = endpoint
+    for asked in (1, 2):
+        assert name_topics(TOPICS[2:], where, 1, tmp_path)[0].name == "" and len(server.asked) == asked
+    assert json.loads((tmp_path / "names_cache.json").read_text(encoding="utf-8")) == {}
 
 
 def test_names_that_are_there_are_not_asked_for(endpoint, tmp_path):

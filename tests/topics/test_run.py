@@ -118,6 +118,8 @@ def test_a_changed_list_or_a_foreign_folder_is_refused(finished, tmp_path):
         (["--model_name_or_path", "m", "--embeddings", "e"], "give one"),
         (["--lexical_weight", "1.5"], "between 0 and 1"),
         (["--lexical_weight", "1", "--min_topic_size", "1"], "2 is the least"),
+        (["--lexical_weight", "1", "--min_samples", "0"], "error: --min_samples is 0: 1 is the least\n"),
+        (["--lexical_weight", "1", "--stability_runs", "-1"], "error: --stability_runs is -1: 0 is the least\n"),
         (["--lexical_weight", "1", "--method", "kmeans"], "--method kmeans needs --num_topics"),
         (["--lexical_weight", "1", "--layer", "1"], "--layer picks a layer of --method evoc"),
         (["--embeddings", "e", "--topic_list", "l"], "--topic_list needs the encoder"),

@@ -33,9 +33,42 @@ def test_dates_in_any_spelling(date):
     assert month(date) == "2024-03"
 
 
-@pytest.mark.parametrize("date", ["", "2024-13-01", "2024-02-30", "昨天", "3/1/24"])
+@pytest.mark.parametrize(
+    ("date", "found"),
+    [
+        ("2024-12", "2024-12"),
+        ("2024/11", "2024-11"),
+        ("202412", "2024-12"),
+        ("2024年12月", "2024-12"),
+        ("2024-10", "2024-10"),
+        ("2024-03", "2024-03"),
+        ("2024.3 ", "2024-03"),
+        ("2024年3月份", "2024-03"),
+    ],
+)
+def test_a_month_needs_no_day(date, found):
+    assert month(date) == found
+
+
+@pytest.mark.parametrize(
+    "date", ["", "2024-13-01", "2024-02-30", "昨天", "3/1/24", "2024", "2024-13", "2024-12-", "45292", "20241"]
+)
 def test_impossible_dates(date):
     assert month(date) == ""
+
+
+def test_a_column_that_the_first_row_lacks_is_found(tmp_path):
+    path = tmp_path / "titles.jsonl"
+    rows = (
+        '{"title": "甲"}',
+        '{"title": "乙", "industry": " 银行", "date_str": "2024-02"}',
+        '{"title": "丙", "date": "2024-03"}',
+    )
+    path.write_text("\n".join(rows), encoding="utf-8")
+    titles = read_titles(path)
+    assert titles.column("industry") == ["", "银行", ""] and titles.column("org") is None
+    assert titles.months() == ["", "2024-02", "2024-03"]
+    assert titles.columns() == ["title", "industry", "date_str", "date"]
 
 
 def test_a_bad_date_is_named_and_stops_nothing(tmp_path, caplog):

@@ -55,6 +55,18 @@ def test_topics_keep_their_numbers_and_old_titles_their_topics(finished, tmp_pat
     assert sum(t.size for t in load_model(tmp_path / "u2").topics) > sum(t.size for t in after.topics)
 
 
+def test_rows_may_have_fields_that_the_first_one_lacks(finished, tmp_path):
+    titles = [row["title"] for row in sample_rows(2)]
+    rows = [{"title": titles[0]}, {"title": titles[1], "org": "甲证券"}]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (tmp_path / "new.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    flags = ["--model_dir", str(finished), "--titles", str(tmp_path / "new.jsonl")]
+    update.main([*flags, "--output_dir", str(tmp_path / "u")])
+    found = table(tmp_path / "u" / "new_titles_topics.csv")
+    assert list(found[0]) == ["title", "org", "topic", "similarity", "words"]
+    assert [row["org"] for row in found] == ["", "甲证券"]
+
+
 def test_an_update_in_place_is_refused(finished, tmp_path, capsys):
     with pytest.raises(SystemExit):
         update.main(["--model_dir", str(finished), "--titles", "t.csv", "--output_dir", str(finished)])

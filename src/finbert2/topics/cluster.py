@@ -45,24 +45,29 @@ def find_groups(vectors: "np.ndarray", settings: Settings, listed: "np.ndarray |
 
     hdbscan: UMAP, then dense groups, or `num_topics` groups by k-means in its layout. kmeans: in the vectors' own
     space. evoc: EVoC on the vectors, of its layers the one asked for or nearest to `num_topics`.
+
+    Raises `UserError` if there are too few; beside listed ones any number will do, and the rest is in no group.
     """
     import numpy as np
 
     listed = np.full(len(vectors), -1) if listed is None else listed
     rows = np.flatnonzero(listed < 0)
-    points, layers = vectors[rows], list[int]()
+    points, layers, number = vectors[rows], list[int](), settings.num_topics
     if len(rows) < FEWEST:  # a list that takes nearly every title leaves none to find topics among
         return Groups(listed, points, rows)
+    alone = len(rows) == len(vectors)
+    if number and not alone:
+        number = affordable(number, len(points))
     if settings.method == "evoc":
         found, layers = evoc_groups(points, settings)
     elif settings.method == "kmeans":
-        found = equal_groups(points, settings.num_topics or 0, settings.seed)
+        found = equal_groups(points, number or 0, settings.seed)
     else:
         points = reduce(points, settings.dimensions, settings.neighbors, settings.seed)
         found = (
-            equal_groups(points, settings.num_topics, settings.seed)
-            if settings.num_topics
-            else dense_groups(points, settings.min_topic_size, settings.min_samples)
+            equal_groups(points, number, settings.seed)
+            if number
+            else dense_groups(points, settings.min_topic_size, settings.min_samples, fewest=2 if alone else 0)
         )
     labels = listed.copy()
     labels[rows] = np.where(found >= 0, found + listed.max(initial=-1) + 1, -1)
@@ -109,17 +114,27 @@ def reduce(vectors: "np.ndarray", dimensions: int, neighbors: int, seed: int, mi
     return layout.fit_transform(vectors)
 
 
-def dense_groups(points: "np.ndarray", min_topic_size: int, min_samples: int) -> "np.ndarray":
-    """Return HDBSCAN's groups of the points, -1 for those in none; `UserError` if there are fewer than two."""
+def dense_groups(points: "np.ndarray", min_topic_size: int, min_samples: int, fewest: int = 2) -> "np.ndarray":
+    """Return HDBSCAN's groups of the points, -1 for those in none; `UserError` if there are fewer than `fewest`."""
     from hdbscan import HDBSCAN
 
     labels = HDBSCAN(min_cluster_size=min_topic_size, min_samples=min_samples, core_dist_n_jobs=1).fit_predict(points)
-    if labels.max() < 1:
+    if labels.max() + 1 < fewest:
         raise UserError(
             f"{labels.max() + 1} topics of at least {min_topic_size} titles were found among {len(points)} distinct "
             "titles: give a smaller --min_topic_size, more titles, or a number by --num_topics"
         )
     return labels
+
+
+def affordable(number: int, titles: int) -> int:
+    """Return the number of topics to find among the titles that a list left: two titles each at least."""
+    if number > titles // 2:
+        log.warning(
+            "--num_topics is %d, but the list leaves %d distinct titles: %d are found among them",
+            number, titles, titles // 2,
+        )  # fmt: skip
+    return min(number, titles // 2)
 
 
 def equal_groups(points: "np.ndarray", number: int, seed: int) -> "np.ndarray":

@@ -17,7 +17,8 @@ MEASURES = (
     "n_topics", "coverage", "ami", "ari", "nmi", "ami_covered", "npmi", "topic_diversity", "silhouette",
     "clustered_dbcv", "stability_seeds", "stability_orders", "seconds", "peak_memory_gib",
 )  # fmt: skip
-NOT_A_SETTING = ("output_dir", "seed", "map", "report", "bertopic", "batch_size", "stability_runs")
+# `titles` too: two spellings of one path are no two settings, and other titles are refused.
+NOT_A_SETTING = ("titles", "output_dir", "seed", "map", "report", "bertopic", "batch_size", "stability_runs")
 
 
 @dataclass
@@ -68,7 +69,8 @@ def read_run(folder: Path) -> Run:
 
 def refuse_other_titles(runs: Sequence[Run]) -> None:
     """Raise `UserError` if the runs are not all of the same file of titles."""
-    prints = [run.results["data"][run.settings["titles"]]["sha256"] for run in runs]
+    # Fingerprints go by the path as pathlib spells it: "./mine.csv" is there as "mine.csv".
+    prints = [run.results["data"][str(Path(run.settings["titles"]))]["sha256"] for run in runs]
     for run, fingerprint in zip(runs, prints, strict=True):
         if fingerprint != prints[0]:
             raise UserError(f"{run.folder} has other titles than {runs[0].folder}: compare runs of the same file")

@@ -43,6 +43,7 @@ class Fit:
     words: list[list[str]]  # of each distinct title
     counts: Counts
     placed: Placement
+    guided: "np.ndarray | None" = None  # (unique titles,) the listed topic that took each, -1: none; None: no list
 
 
 def fit(
@@ -70,7 +71,7 @@ def fit(
     model = TopicModel(
         space, placed.centres, placed.thresholds, counts.vocabulary, segmenter, topics, encoder, sums
     )  # fmt: skip
-    return Fit(model, vectors, placed.labels, words, counts, placed)
+    return Fit(model, vectors, placed.labels, words, counts, placed, listed)
 
 
 def place(

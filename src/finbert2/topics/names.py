@@ -38,11 +38,11 @@ def prompt(topic: Topic) -> str:
 
 
 def ask(endpoint: Endpoint, text: str) -> str:
-    """Return the model's answer; `UserError` if the endpoint cannot be reached or refuses."""
+    """Return the model's answer, "" for a null one; `UserError` if the endpoint cannot be reached or refuses."""
     body = {"model": endpoint.model, "messages": [{"role": "user", "content": text}], "temperature": 0}
     return post(
         endpoint.url.rstrip("/") + "/chat/completions", json.dumps(body).encode(),
-        lambda answer, seconds: str(answer["choices"][0]["message"]["content"]),
+        lambda answer, seconds: str(answer["choices"][0]["message"]["content"] or ""),
         timeout=endpoint.timeout, tries=TRIES, first_wait=endpoint.first_wait,
         check=f"check --llm_model, and {' or '.join(KEYS)} if it asks for a key",
         kept="check --llm_endpoint; without the flag topics are named by their words",
@@ -60,7 +60,7 @@ def name_topics(topics: Sequence[Topic], endpoint: Endpoint, most: int, folder: 
     """Return the topics, the `most` largest of them that have no name yet named by the model.
 
     Writes `names.csv`, what was shown beside what was answered, and keeps answers in `names_cache.json` by model and
-    prompt: the same topic is asked once.
+    prompt: the same topic is asked once, unless nothing was said.
     """
     cache_path = folder / "names_cache.json"
     cache: dict[str, str] = json.loads(cache_path.read_text(encoding="utf-8")) if cache_path.exists() else {}
@@ -76,7 +76,7 @@ def name_topics(topics: Sequence[Topic], endpoint: Endpoint, most: int, folder: 
         finally:  # what was answered before a refusal is kept
             for answer in waiting.values():
                 answer.cancel()
-            files.write_json(cache_path, cache)
+            files.write_json(cache_path, {name: answer for name, answer in cache.items() if answer})
     names = {topic.topic: clean(cache[key(endpoint, prompt(topic))]) for topic in asked}
     files.write_rows(folder / "names.csv", (audit_row(topic, cache[key(endpoint, prompt(topic))]) for topic in asked))
     return [replace(topic, name=names.get(topic.topic) or topic.name) for topic in topics]

@@ -1,7 +1,7 @@
 """`finbert2 topics predict`: new titles + saved model → topics."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,13 +46,18 @@ def main(argv: list[str] | None = None) -> None:
     model = load_model(Path(options.model_dir), options.model_name_or_path)
     titles = read_titles(options.titles, options.title_column)
     labels, similarity = model.predict(titles.unique, encode(model, titles, options))
-    files.write_rows(options.output, rows(model, titles, labels, similarity))
+    write(Path(options.output), titles, rows(model, titles, labels, similarity))
     inside = int((labels[titles.place] >= 0).sum())
     sys.stdout.write(f"{inside} of {len(titles.texts)} titles have a topic; see {options.output}\n")
 
 
 def encode(model: TopicModel, titles: Titles, options: NewTitles) -> "np.ndarray | None":
-    """Return the vectors of the distinct titles as the model's space wants them, None where words alone decide."""
+    """Return the vectors of the distinct titles as the model's space wants them, None where words alone decide.
+
+    Raises `UserError` if vectors are missing, given where the model wants none, or of another width.
+    """
+    if options.embeddings and (model.encoder or model.space.mean is None):
+        raise UserError(f"{options.model_dir} was not fitted on given vectors: leave --embeddings out")
     if model.space.mean is None:
         return None
     if model.encoder:
@@ -71,6 +76,12 @@ def rows(model: TopicModel, titles: Titles, labels: "np.ndarray", similarity: "n
         label = int(labels[place])
         words = " ".join(model.topics[label].words[:5]) if label >= 0 else ""
         yield row.values | {"topic": label, "similarity": round(float(similarity[place]), 4), "words": words}
+
+
+def write(path: Path, titles: Titles, found: Iterable[dict[str, Any]]) -> None:
+    """Write the titles' rows; a CSV has every column that one of them has, JSON lines keep each as it is."""
+    blank = dict.fromkeys(titles.columns()) if path.suffix == ".csv" else {}
+    files.write_rows(path, (blank | row for row in found))
 
 
 if __name__ == "__main__":

@@ -91,6 +91,8 @@ class TopicArguments:
             "num_topics": 2,
             "max_fit_titles": FEWEST,
             "min_topic_size": 2,
+            "min_samples": 1,
+            "stability_runs": 0,
             "dimensions": 2,
             "neighbors": 2,
         }.items():
@@ -197,9 +199,11 @@ def named(found: Fit, options: TopicArguments, folder: Path) -> Fit:
     return dataclasses.replace(found, model=dataclasses.replace(found.model, topics=topics))
 
 
-def steadiness(titles: Titles, found: Fit, settings: Settings, runs: int) -> dict[str, float]:
+def steadiness(titles: Titles, found: Fit, settings: Settings, runs: int) -> dict[str, float | None]:
     """Return the agreement with runs of other seeds and orders, if any are asked for."""
-    return stability.measured(found.vectors, titles.weights, found.labels, settings, runs) if runs else {}
+    if not runs:
+        return {}
+    return stability.measured(found.vectors, titles.weights, found.labels, settings, runs, found.guided)
 
 
 def measure(titles: Titles, found: Fit) -> dict[str, Any]:

@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 COLUMNS = ("title", "metadata")
 FEWEST = 20  # below this no two topics of a readable size can be told apart
 
-DATE = re.compile(r"\s*(\d{4})\s*[-/.年]?\s*(\d{1,2})\s*[-/.月]?\s*(\d{1,2})(?!\d)")
+# A month of one digit stands alone: else the 12 of "2024-12" would be read as the second of January.
+DATE = re.compile(r"\s*(\d{4})\s*[-/.年]?\s*(\d{2}|(?<!\d)\d(?!\d))(?:\s*[-/.月]?\s*(\d{1,2})(?!\d)|\s*(?:月份?)?\s*$)")
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,15 @@ class Titles:
 
         return np.asarray(self.in_file)[np.unique(self.place, return_index=True)[1]]
 
+    def columns(self) -> list[str]:
+        """Return the names of all columns: a row of JSON lines may have some that the first one lacks."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.values))
+
     def column(self, *names: str) -> list[str] | None:
-        """Return the values of the first of the columns that the file has, blanks trimmed; None if it has none."""
-        found = next((name for name in names if name in self.rows[0].values), None)
-        return found and [str(row.values.get(found) or "").strip() for row in self.rows]  # type: ignore[return-value]
+        """Return each row's first filled value of the columns, blanks trimmed; None if the file has none of them."""
+        if not any(name in row.values for row in self.rows for name in names):
+            return None
+        return [str(next(filter(None, map(row.values.get, names)), "")).strip() for row in self.rows]
 
     def months(self) -> list[str] | None:
         """Return each row's month as "2024-03", "" where its date cannot be read; None without a date column."""
@@ -70,12 +76,15 @@ class Titles:
 
 
 def month(date: str) -> str:
-    """Return the month of a date written 2024-03-01, 2024/3/1, 2024.3.1, 20240301 or 2024年3月1日; "" if it is none."""
+    """Return the month of a date as "2024-03"; "" if it is none.
+
+    Read are 2024-03-01, 2024/3/1, 2024.3.1, 20240301 and 2024年3月1日, and each of them without the day.
+    """
     import datetime
 
     found = DATE.match(date)
     try:
-        return datetime.date(*map(int, found.groups())).strftime("%Y-%m") if found else ""
+        return datetime.date(*map(int, found.groups("1"))).strftime("%Y-%m") if found else ""
     except ValueError:
         return ""
 

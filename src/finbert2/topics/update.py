@@ -12,7 +12,7 @@ from finbert2.errors import UserError
 from finbert2.topics.counts import class_tfidf, count, top_words, topic_counts
 from finbert2.topics.drift import drift, drift_rows
 from finbert2.topics.model import TopicModel, load_model
-from finbert2.topics.predict import NewTitles, encode, rows
+from finbert2.topics.predict import NewTitles, encode, rows, write
 from finbert2.topics.tables import topic_row
 from finbert2.topics.titles import read_titles
 
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     (output / "results.json").unlink(missing_ok=True)
     grown.save(output)
     files.write_rows(output / "topics.csv", (topic_row(topic) for topic in grown.topics))
-    files.write_rows(output / "new_titles_topics.csv", rows(grown, titles, labels, similarity))
+    write(output / "new_titles_topics.csv", titles, rows(grown, titles, labels, similarity))
     files.write_rows(output / "drift.csv", drift_rows(found, model, grown))
     files.write_rows(output / "new_words.csv", ({"word": word, "titles": n} for word, n in found.new_words))
     results = {
