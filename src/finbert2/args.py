@@ -146,7 +146,7 @@ def claim(output_dir: str | Path, *parsed: Any, facts: dict[str, Any] | None = N
         files.write_json(path, record | ({"facts": now} if now else {}))
 
 
-def contents(*paths: str | None) -> dict[str, str]:
+def contents(*paths: str | Path | None) -> dict[str, str]:
     """Return what `claim` is told of the files among `paths`: the beginning of each one's SHA-256."""
     there = [path for path in paths if path and Path(path).is_file()]
     return {f"the content of {path}": one["sha256"][:12] for path, one in files.fingerprint(there).items()}

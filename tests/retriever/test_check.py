@@ -67,6 +67,40 @@ def test_onnx_files_give_the_folders_vectors(model_folder, beir, tmp_path):
     shutil.rmtree(model_folder / "onnx")
 
 
+def test_only_a_folder_is_exported_and_only_one_read_by_cls(model_folder, capsys):
+    argv = ["--model_name_or_path", "BAAI/bge-small-zh"]
+    assert refused(capsys, export.main, argv) == (
+        "error: BAAI/bge-small-zh is not a folder: the files go into a model's onnx/; download it and name its folder"
+    )
+    config = model_folder / "1_Pooling/config.json"
+    booleans = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}
+    for written, modes in (
+        ({"pooling_mode": "mean"}, "mean"),
+        ({"pooling_mode": ["cls", "max"]}, "cls, max"),
+        (booleans, "cls, mean"),
+        ({"pooling_mode_cls_token": False}, "mean"),
+    ):
+        config.write_text(json.dumps(written))
+        assert refused(capsys, export.main, ["--model_name_or_path", model_folder]) == (
+            f"error: {model_folder} pools by {modes}: ONNX files are read by the CLS vector here; use the folder itself"
+        )
+        assert not (model_folder / "onnx").exists()
+    for written in ({"pooling_mode": "cls"}, {"pooling_mode": ["cls"]}, {"pooling_mode_cls_token": True}):
+        config.write_text(json.dumps(written))
+        onnx_export.check_pooling(model_folder)
+
+
+def test_a_folder_of_others_is_compared_with_its_own_vectors(model_folder, monkeypatch):
+    stored = check.own_vectors(model_folder)
+    (model_folder / check.NAME).unlink()
+    (model_folder / "onnx").mkdir()
+    monkeypatch.setattr(onnx_export, "export", lambda folder, int8: [folder / onnx_export.FP32])
+    monkeypatch.setattr(check, "by_onnx", lambda path: stored)
+    export.main(["--model_name_or_path", str(model_folder)])
+    found = json.loads((model_folder / "onnx/results.json").read_text())["least_cosine"]
+    assert found == {"model.onnx": pytest.approx(1, abs=1e-5)}
+
+
 def test_what_onnx_cannot_read(model_folder, capsys, beir, tmp_path):
     name = model_folder / "onnx/model.onnx"
     argv = ["--model_name_or_path", name, "--data", beir, "--output_dir", tmp_path / "o"]

@@ -76,8 +76,45 @@ def test_run_files_come_back(tmp_path):
         str(raised.value)
         == f"{tmp_path / 'bad.trec'} line 1 has 5 words: 'query Q0 passage rank score tag' was expected"
     )
+    (tmp_path / "bad.trec").write_text("q Q0 b 1 0.5 x\nq Q0 a 2 high x\n")
+    with pytest.raises(errors.UserError) as raised:
+        runs.read(tmp_path / "bad.trec")
+    assert str(raised.value) == f"{tmp_path / 'bad.trec'} line 2 has the score 'high': a number was expected"
     found = runs.mteb({"ndcg@10": 0.5, "recall@100": 1.0}, "t", "test", "r", 1.0)
     assert found["scores"]["test"][0]["main_score"] == found["scores"]["test"][0]["ndcg_at_10"] == 0.5
+
+
+def test_hits_outside_the_corpus_are_left_out_and_counted(caplog):
+    test = benchmark.Benchmark({"p": "甲", "r": "乙"}, {"q": "甲", "s": "丙"}, {"q": {"p": 1}, "s": {"r": 1}}, [])
+    run = {"q": [("x", 0.9), ("p", 0.8), ("y", 0.7)], "t": [("p", 1.0)], "s": []}
+    assert evaluate.known_queries(run, "a.trec", test) == {"q": [("p", 0.8)], "s": []}
+    assert caplog.messages == ["a.trec: 2 hits left out, as the corpus or the sample of it lacks them"]
+    with pytest.raises(errors.UserError) as raised:
+        evaluate.known_queries({"q": [("x", 0.9)]}, "a.trec", test)
+    assert str(raised.value) == (
+        "a.trec ranks no passage of the corpus for any of the 2 judged queries: is it a run over the same data?"
+    )
+
+
+def test_a_run_over_the_whole_corpus_beside_a_sample(beir, tiny_encoder, tmp_path):
+    ranked = [(f"p{n}", 1 / (n + 1)) for n in range(32)]
+    run = tmp_path / "whole.trec"
+    run.write_text(runs.trec({f"q{n}": ranked for n in range(32)}, "x"))
+    argv = ["--model_name_or_path", tiny_encoder, "--data", beir, "--output_dir", tmp_path / "o", "--runs", run]
+    evaluate.main([str(word) for word in [*argv, "--max_queries", 2, "--max_passages", 5]])
+    results = json.loads((tmp_path / "o/results.json").read_text())
+    assert (results["n_passages"], results["runs"]["run-whole"]["recall@10"]) == (5, 1.0)
+
+
+def test_options_that_evaluate_refuses(capsys):
+    argv, name = ["--data", "d", "--output_dir", "o"], "finbert2 retriever evaluate: error: "
+    for depth in (0, 101):
+        assert refused(capsys, evaluate.main, [*argv, "--rerank_depth", depth]) == (
+            f"{name}--rerank_depth {depth}: it has to be from 1 to 100, the hits of a run"
+        )
+    assert refused(capsys, evaluate.main, [*argv, "--runs", "a/bm25.trec", "b/bm25.json"]) == (
+        f"{name}--runs names bm25 twice: results are kept by the file's name; rename one of them"
+    )
 
 
 class Api(BaseHTTPRequestHandler):
@@ -130,6 +167,18 @@ def test_an_endpoint_is_asked_once_for_a_text(api, tmp_path):
         Endpoint(api, "x", cache, pause=0.01).encode(["甲"])
 
 
+def test_a_half_written_line_spoils_no_later_run(api, tmp_path):
+    cache = tmp_path / "c.jsonl"
+    Endpoint(api, "m", cache).encode(["甲", "乙乙"])
+    whole = cache.read_text()
+    for text in (whole[:-30], whole[:-30] + whole, whole[:-1]):  # half a line; one and a whole; no line break
+        cache.write_text(text)
+        Endpoint(api, "m", cache).encode(["甲", "乙乙", "丙丙丙"])
+        Api.asked.clear()
+        Endpoint(api, "m", cache).encode(["甲", "乙乙", "丙丙丙"])
+        assert Api.asked == []
+
+
 @pytest.fixture
 def cross_encoder(tiny_encoder, tmp_path):
     import torch
@@ -149,7 +198,8 @@ def test_the_rerankers_scores_are_sentence_transformers(cross_encoder, monkeypat
     from finbert2 import runtime
 
     monkeypatch.setattr(runtime, "has_bf16", lambda: False)
-    pairs = [("半导体", "半导体芯片行业"), ("白酒", "煤炭开采需求回升" * 9), ("银行", "商业")]
+    pairs = [("半导体", "半导体芯片行业"), ("白酒", "煤炭开采需求回升" * 19), ("银行", "商业")]
+    pairs += [("白酒消费" * 50, "煤炭"), ("白酒消费" * 50, "煤炭开采需求回升" * 19)]  # a query as long as the limit
     peer = CrossEncoder(str(cross_encoder), max_length=128).predict(pairs, activation_fn=torch.nn.Identity())
     assert Reranker(str(cross_encoder), 2).score(pairs) == pytest.approx(peer.tolist(), abs=1e-5)
 

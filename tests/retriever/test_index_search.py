@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from finbert2 import errors
 from finbert2.retriever import index, search, store
 
 from .conftest import FACTS, TOPICS, jsonl, refused
@@ -92,6 +93,63 @@ def test_what_is_indexed_is_found(tmp_path, passages, tiny_encoder, capsys):
     assert message == "error: Milvus refused the search: unknown field 'sector' at column 1"
 
 
+@pytest.fixture
+def long_document(tmp_path, tiny_encoder):
+    """The flags that index one document of three windows."""
+    corpus = jsonl(tmp_path / "long.jsonl", [{"id": "d", "text": "光伏组件产能扩张白酒消费煤炭"}])
+    where = ["--uri", tmp_path / "l.db", "--model_name_or_path", tiny_encoder, "--window", 6, "--stride", 4]
+    return corpus, [*where, "--corpus", corpus]
+
+
+def test_what_a_killed_run_left_of_a_document_is_found_and_goes(tmp_path, long_document):
+    corpus, flags = long_document
+    written = tmp_path / "l.db.results.json"
+    options = index.Options("l.db", "c", window=6, stride=4)
+    (row,) = index.records(str(corpus), 6)
+    assert [part["id"] for part in index.windowed(row, options)] == ["d#1", "d#2", "d"]
+
+    def killed():
+        """Leave what a run that died before its last write leaves, its first window not among it."""
+        call(index.main, *flags)
+        client = store.connect(str(tmp_path / "l.db"), must_exist=True)
+        client.delete("passages", ids=["d"])
+        client.close()
+
+    def windows():
+        client = store.connect(str(tmp_path / "l.db"), must_exist=True)
+        client.load_collection("passages")
+        found = client.query("passages", filter='document == "d"', output_fields=["id"])
+        client.close()
+        return sorted(hit["id"] for hit in found)
+
+    killed()
+    assert windows() == ["d#1", "d#2"]
+    call(index.main, *flags[:2], "--delete", "d", "d#1")
+    assert (json.loads(written.read_text())["deleted"], windows()) == (1, [])
+    killed()
+    jsonl(corpus, [{"id": "d", "text": "光伏"}])
+    call(index.main, *flags)
+    assert windows() == ["d"]
+
+
+def test_ids_that_cannot_be_kept(tmp_path):
+    path = jsonl(tmp_path / "i.jsonl", [{"id": "d#0", "text": "甲"}, {"id": "长" * 167, "text": "甲"}])
+    with pytest.raises(errors.UserError) as raised:
+        list(index.records(str(path), 500))
+    assert str(raised.value) == (
+        f"{path} line 2 has an id of 501 bytes ('{'长' * 20}…'): Milvus holds 500; shorten it, or leave it out: "
+        "the content's hash is then the id"
+    )
+    jsonl(path, [{"id": "d#12", "text": "甲"}])
+    assert [row["id"] for row in index.records(str(path), 0)] == ["d#12"]
+    with pytest.raises(errors.UserError) as raised:
+        list(index.records(str(path), 500))
+    assert str(raised.value) == (
+        f"{path} line 1 has the id 'd#12', which a window of 'd' would have: rename it, or leave windows out by "
+        "--window 0"
+    )
+
+
 def test_scores_are_signed_cosines(tmp_path):
     client = store.connect(str(tmp_path / "s.db"), must_exist=False)
     store.create(client, "passages", {"name": "hand", "fingerprint": "0", "width": 2})
@@ -131,7 +189,7 @@ def test_messages_without_a_store(tmp_path, passages, capsys):
 def test_passages_without_id_get_their_contents_hash(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("text,company\n甲公司,甲\n甲公司,甲\n")
-    first, second = index.records(str(path))
+    first, second = index.records(str(path), 500)
     assert first == second
     assert (len(first["id"]), first["company"], first["title"]) == (16, "甲", "")
 

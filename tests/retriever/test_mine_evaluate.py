@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from finbert2.retriever import duplicates, evaluate, mine
@@ -88,6 +89,27 @@ def test_kept_vectors_are_not_made_again(tmp_path, train_file, tiny_encoder, mon
     run_mine(*argv, "--output", tmp_path / "b.jsonl", "--cache_dir", tmp_path / "c")
     assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == made
+
+
+def test_a_rows_prompt_takes_the_models_place(tmp_path, tiny_encoder, training_rows, monkeypatch):
+    from finbert2 import encoder
+
+    read_as_queries, read_as_texts = [], []
+
+    def note(self, texts, is_query=False):
+        (read_as_queries if is_query else read_as_texts).append(list(texts))
+        return np.tile(np.float32([[1, 0]]), (len(texts), 1)) if texts else np.zeros((0, 2), np.float32)
+
+    monkeypatch.setattr(encoder.SentenceEncoder, "encode", note)
+    monkeypatch.setattr(encoder.SentenceEncoder, "width", 2)
+    first, second, third = training_rows[:3]
+    again = {**first, "prompt": "另："}
+    rows = [{**first, "prompt": "问："}, second, {**third, "prompt": ""}, again]
+    train, out = jsonl(tmp_path / "p.jsonl", rows), tmp_path / "out.jsonl"
+    run_mine("--model_name_or_path", tiny_encoder, "--train_data", train, "--output", out)
+    assert read_as_queries == [[second["query"]]]
+    assert read_as_texts[0] == ["问：" + first["query"], third["query"]]
+    assert [row.get("prompt") for row in read(out)] == ["问：", None, "", "另："]
 
 
 def test_jaccard_of_trigrams():

@@ -47,3 +47,12 @@ def test_runs_that_do_not_compare(runs, chosen, message, tmp_path, capsys):
     with pytest.raises(SystemExit):
         compare.main(["--runs", *folders, "--output_dir", str(tmp_path / "o")])
     assert message in capsys.readouterr().err
+
+
+def test_a_run_of_another_command_is_no_run_of_topics(runs, tmp_path, capsys):
+    (tmp_path / "d" / "args.json").write_text('{"corpus": "c.jsonl"}', encoding="utf-8")
+    with pytest.raises(SystemExit):
+        compare.main(["--runs", runs[0], runs[3], "--output_dir", str(tmp_path / "o")])
+    assert capsys.readouterr().err == (
+        f"error: {runs[3]} holds a run of another command: name the --output_dir of a `topics run`\n"
+    )

@@ -120,6 +120,8 @@ def test_a_changed_list_or_a_foreign_folder_is_refused(finished, tmp_path):
         (["--lexical_weight", "1", "--min_topic_size", "1"], "2 is the least"),
         (["--lexical_weight", "1", "--min_samples", "0"], "error: --min_samples is 0: 1 is the least\n"),
         (["--lexical_weight", "1", "--stability_runs", "-1"], "error: --stability_runs is -1: 0 is the least\n"),
+        (["--lexical_weight", "1", "--llm_topics", "-1"], "error: --llm_topics is -1: 0 is the least\n"),
+        (["--lexical_weight", "1", "--batch_size", "0"], "error: --batch_size is 0: 1 is the least\n"),
         (["--lexical_weight", "1", "--method", "kmeans"], "--method kmeans needs --num_topics"),
         (["--lexical_weight", "1", "--layer", "1"], "--layer picks a layer of --method evoc"),
         (["--embeddings", "e", "--topic_list", "l"], "--topic_list needs the encoder"),

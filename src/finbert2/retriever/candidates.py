@@ -24,23 +24,38 @@ class Found:
 class Searcher:
     """Finds candidates in a pool; the known positives, perhaps not in it, are scored alike.
 
-    With an encoder its cosines judge the candidates of BM25 too, else BM25's scores do.
+    With an encoder its cosines judge the candidates of BM25 too, else BM25's scores do. For the encoder a query of
+    `prompts` has that text before it instead of the model's query prompt.
     """
 
-    def __init__(self, pool: Sequence[str], known: dict[str, set[str]], first: int, last: int) -> None:
-        self.pool, self.known, self.first, self.last = pool, known, first, last
-        self.queries = list(known)
+    def __init__(
+        self,
+        pool: Sequence[str],
+        known: dict[str, set[str]],
+        first: int,
+        last: int,
+        prompts: dict[str, str] | None = None,
+    ) -> None:
+        self.pool, self.known, self.first, self.last, self.prompts = pool, known, first, last, prompts or {}
+        self.queries = sorted(known, key=lambda query: query in self.prompts)  # those with a prompt last
         self.texts = list(dict.fromkeys([*pool, *(text for texts in known.values() for text in sorted(texts))]))
         self.place = {text: place for place, text in enumerate(self.texts)}
 
     def dense(self, model: str, batch_size: int, folder: Path) -> "Iterator[np.ndarray]":
         """Yield each query's cosines (texts,), vectors read from or kept in a folder."""
+        import numpy as np
+
         from finbert2 import encoder
 
         opened, fingerprint = encoder.SentenceEncoder(model, batch_size=batch_size), encoder.fingerprint(model)
-        queries = cache.encode(opened, fingerprint, self.queries, folder, is_query=True)
+        plain = [query for query in self.queries if query not in self.prompts]
+        prompted = [self.prompts[query] + query for query in self.queries if query in self.prompts]
+        vectors = [
+            cache.encode(opened, fingerprint, plain, folder, is_query=True),
+            cache.encode(opened, fingerprint, prompted, folder),
+        ]  # in the order of self.queries
         texts = cache.encode(opened, fingerprint, self.texts, folder)
-        for block in ranking.products(queries, texts):
+        for block in ranking.products(np.concatenate(vectors), texts):
             yield from block
 
     def bm25(self) -> "Iterator[np.ndarray]":

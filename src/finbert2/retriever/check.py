@@ -60,12 +60,21 @@ def main(argv: list[str] | None = None) -> None:
 
 def store(model: "SentenceTransformer", folder: Path) -> None:
     """Write three texts and their vectors, in fp32, into a model folder."""
-    prompt = encoder.query_prompt(model)
-    texts = [prompt + text if is_query else text for text, is_query in TEXTS]
-    vectors = encoder.encode(model, texts, bf16=False)
-    rounded = [[round(float(value), 6) for value in vector] for vector in vectors]
+    rounded = [[round(float(value), 6) for value in vector] for vector in vectors_of(model)]
     entries = [{"text": t, "is_query": q, "vector": v} for (t, q), v in zip(TEXTS, rounded, strict=True)]
     files.write_json(folder / NAME, entries)
+
+
+def vectors_of(model: "SentenceTransformer") -> "np.ndarray":
+    """Return a model's vectors (texts, width) of the three texts, in fp32."""
+    return encoder.encode(model, texts_of(encoder.query_prompt(model)), bf16=False)
+
+
+def own_vectors(folder: Path) -> "np.ndarray":
+    """Return the stored vectors (texts, width) of a folder, or the model's, where others made it and stored none."""
+    if (folder / NAME).is_file():
+        return stored(folder)
+    return vectors_of(encoder.load_sentence_transformer(str(folder)).float())
 
 
 def stored(folder: Path) -> "np.ndarray":

@@ -25,11 +25,23 @@ class Endpoint:
         self.url, self.model, self.cache = url.rstrip("/") + "/embeddings", model, cache
         self.batch_size, self.pause = batch_size, pause
         self.known: dict[str, list[float]] = {}
-        if cache.exists():
-            for line in cache.read_text(encoding="utf-8").splitlines():
-                if line.endswith("}"):  # the last line of a killed run may be half written
-                    entry = json.loads(line)
-                    self.known[entry["key"]] = entry["vector"]
+        self.recall()
+
+    def recall(self) -> None:
+        """Read what the file holds; the half line of a killed run is passed over, and ended before more is written.
+
+        Earlier versions did not end it, so that a line may also hold a half and a whole one: it is passed over too.
+        """
+        text = self.cache.read_text(encoding="utf-8") if self.cache.exists() else ""
+        for line in text.splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            self.known[entry["key"]] = entry["vector"]
+        if text and not text.endswith("\n"):
+            with self.cache.open("a", encoding="utf-8") as file:
+                file.write("\n")
 
     def encode(self, texts: Sequence[str], is_query: bool = False, show_progress: bool = False) -> "np.ndarray":
         """Return unit vectors (texts, width) in float32; such endpoints have no prompt for queries."""

@@ -42,7 +42,7 @@ class Options:
     window: int = args.option("characters of a window, its best one scoring a passage; 0: no windows", default=0)
     stride: int = args.option("characters from one window to the next; FIR-Bench's authors: 400 and 380", default=380)
     reranker: str | None = args.option("cross-encoder that orders the best hybrid hits anew", default=None)
-    rerank_depth: int = args.option("hits that it orders", default=50)
+    rerank_depth: int = args.option(f"hits that it orders, up to {DEPTH}", default=50)
     endpoint: str | None = args.option(
         "OpenAI-compatible API as a further model, its URL up to /v1; key: OPENAI_API_KEY", default=None
     )
@@ -52,12 +52,18 @@ class Options:
     seed: int = args.option("seed of the sampling", default=42)
 
     def __post_init__(self) -> None:
-        """Refuse an unknown analyzer and windows that leave gaps."""
+        """Refuse an unknown analyzer, windows that leave gaps, hits that no run has, and runs of one name."""
         if self.analyzer not in lexical.ANALYZERS:
             raise ValueError(f"--analyzer {self.analyzer}: it has to be one of {', '.join(lexical.ANALYZERS)}")
         self.passage_template = checked_template(self.passage_template)
         if self.window and not 0 < self.stride <= self.window:
             raise ValueError(f"--stride {self.stride}: it has to be from 1 to --window {self.window}")
+        if not 0 < self.rerank_depth <= DEPTH:
+            raise ValueError(f"--rerank_depth {self.rerank_depth}: it has to be from 1 to {DEPTH}, the hits of a run")
+        names = [Path(path).stem for path in self.runs]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(f"--runs names {twice[0]} twice: results are kept by the file's name; rename one of them")
 
 
 @args.command
@@ -120,10 +126,20 @@ def encoders(options: Options) -> "Iterator[tuple[str, Encoder]]":
 
 
 def known_queries(run: Run, path: str, test: Benchmark) -> Run:
-    """Return a run's judged queries; raise `UserError` if it has none of them."""
-    kept = {query: run.get(query, []) for query in test.queries}
+    """Return a run's judged queries with those hits that are in the corpus, which may be sampled.
+
+    Raises `UserError` if there are none.
+    """
+    judged = {query: run.get(query, []) for query in test.queries}
+    kept = {query: [hit for hit in ranked if hit[0] in test.passages] for query, ranked in judged.items()}
     if not any(kept.values()):
-        raise UserError(f"{path} ranks none of the {len(test.queries)} judged queries: is it a run over the same data?")
+        raise UserError(
+            f"{path} ranks no passage of the corpus for any of the {len(test.queries)} judged queries: "
+            "is it a run over the same data?"
+        )
+    left_out = sum(len(judged[query]) - len(kept[query]) for query in kept)
+    if left_out:
+        log.warning("%s: %d hits left out, as the corpus or the sample of it lacks them", path, left_out)
     return kept
 
 

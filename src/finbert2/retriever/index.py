@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 log = logging.getLogger(__name__)
+OF_WINDOW = re.compile(r"(.*)#[1-9][0-9]*", re.DOTALL)  # the id of a document's further window, see `windowed`
 
 
 @dataclasses.dataclass
@@ -78,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def index(options: Options, corpus: str) -> dict[str, int]:
     """Write the passages of a file into the collection; return what became of them."""
-    rows = records(corpus)
+    rows = records(corpus, options.window)
     first = next(rows, None)
     if first is None:
         raise UserError(f"{corpus} holds no passages: each row has to have 'text'")
@@ -98,9 +100,9 @@ def write(client: "MilvusClient", options: Options, rows: Iterator[dict[str, str
         part = list({row["id"]: row for row in part}.values())
         present = digests(client, options.collection, [row["id"] for row in part])
         new = [row for row in part if present.get(row["id"]) != row["digest"]]
-        changed = [row["id"] for row in new if row["id"] in present]
-        if changed:
-            store.delete(client, options.collection, changed)  # the new text may have fewer windows
+        begun = [row["id"] for row in new if row["id"] in present or window_id(row["id"], 1) in present]
+        if begun:
+            store.delete(client, options.collection, begun)  # the new text may have fewer windows
         parts = [window for row in new for window in windowed(row, options)]
         texts = [passage_text(window, options.passage_template) for window in parts]
         for start in range(0, len(parts), options.write_size):
@@ -122,16 +124,21 @@ def write(client: "MilvusClient", options: Options, rows: Iterator[dict[str, str
 
 
 def windowed(row: dict[str, str], options: Options) -> list[dict[str, str]]:
-    """Return a document's windows, the first, which has the document's id, last.
+    """Return a document's windows in order, but the first, which has the document's id, last.
 
-    An interrupted run finds a document unfinished until that one is written.
+    An interrupted run finds a document unfinished until that one is written, and begun by its second window.
     """
     texts = windows.windows(row["text"], options.window, options.stride)
     parts = [
-        {**row, "id": f"{row['id']}#{number}" if number else row["id"], "document": row["id"], "text": text}
+        {**row, "id": window_id(row["id"], number), "document": row["id"], "text": text}
         for number, text in enumerate(texts)
     ]
-    return parts[::-1]
+    return [*parts[1:], parts[0]]
+
+
+def window_id(document: str, number: int) -> str:
+    """Return the id of a document's window; the first has the document's own."""
+    return f"{document}#{number}" if number else document
 
 
 def open_collection(client: "MilvusClient", options: Options, width: int) -> None:
@@ -148,10 +155,28 @@ def open_collection(client: "MilvusClient", options: Options, width: int) -> Non
     store.create(client, options.collection, {"name": name, "fingerprint": fingerprint, "width": width, **layout})
 
 
-def records(path: str) -> Iterator[dict[str, str]]:
+def records(path: str, window: int) -> Iterator[dict[str, str]]:
     """Yield the passages of a file with id, text, metadata and a digest of all that."""
     for row in files.read_rows(path):
-        yield record(row)
+        found = record(row)
+        check_id(row, found["id"], window)
+        yield found
+
+
+def check_id(row: Row, key: str, window: int) -> None:
+    """Raise `UserError` for an id that Milvus cannot hold, and for one that a window of another document may have."""
+    size = len(key.encode())
+    if size > store.MAX_ID:
+        raise UserError(
+            f"{row.place} has an id of {size} bytes ('{key[:20]}…'): Milvus holds {store.MAX_ID}; shorten it, or leave "
+            "it out: the content's hash is then the id"
+        )
+    of_window = OF_WINDOW.fullmatch(key)
+    if window and of_window:
+        raise UserError(
+            f"{row.place} has the id '{key}', which a window of '{of_window[1]}' would have: rename it, or leave "
+            "windows out by --window 0"
+        )
 
 
 def record(row: Row) -> dict[str, str]:
@@ -169,8 +194,12 @@ def stored(row: dict[str, str], text: str) -> dict[str, str]:
     return cut | {"tokens": store.tokens(text[: store.MAX_CHARACTERS])}
 
 
-def digests(client: "MilvusClient", collection: str, ids: list[str]) -> dict[str, str]:
-    """Return the digests of those ids that the collection has."""
+def digests(client: "MilvusClient", collection: str, documents: list[str]) -> dict[str, str]:
+    """Return the digests of the documents' first two windows, as far as the collection has them, by the windows' ids.
+
+    Asked for by id: a search by the field `document` would go through the whole collection.
+    """
+    ids = [window_id(document, number) for document in documents for number in (0, 1)]
     return {hit["id"]: hit["digest"] for hit in client.query(collection, ids=ids, output_fields=["digest"])}
 
 

@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> None:
     refusal = Refusal(options.near_duplicate)
     found = {
         query: filtered(query, one, known[query], refusal, options, counts)
-        for query, one in search(pool, known, options)
+        for query, one in search(pool, known, prompts(rows), options)
     }
     if options.reranker:
         found = reranked(found, known, options, counts)
@@ -103,9 +103,16 @@ def main(argv: list[str] | None = None) -> None:
     finish(options, mined, len(pool), moved, counts, time.monotonic() - start)
 
 
-def search(pool: list[str], known: dict[str, set[str]], options: Options) -> "Iterator[tuple[str, Found]]":
+def prompts(rows: list[TrainingRow]) -> dict[str, str]:
+    """Return the `prompt` of each query that has one, of several the first."""
+    return {row.query: row.prompt for row in reversed(rows) if row.prompt is not None}
+
+
+def search(
+    pool: list[str], known: dict[str, set[str]], prompted: dict[str, str], options: Options
+) -> "Iterator[tuple[str, Found]]":
     """Yield each query with its candidates, by the sources that the options name."""
-    searcher = Searcher(pool, known, options.rank_min, options.rank_max)
+    searcher = Searcher(pool, known, options.rank_min, options.rank_max, prompted)
     folder = Path(options.cache_dir or f"{options.output}.cache")
     rows = []
     if options.source != "bm25":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finbert2 import encoder, onnx_graph
 from finbert2.errors import UserError
+from finbert2.retriever.folder import POOLING
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,12 +44,16 @@ def export(folder: str | Path, quantise: bool = True) -> list[Path]:
     Inputs are `input_ids`, `attention_mask`, `token_type_ids`, int64 (texts, tokens), of any size; the output is
     `last_hidden_state` (texts, tokens, width): pooling and normalising stay with the loader, as in every folder of
     optimum's. Who feeds `tokens_wanted` gets so many of each text's tokens only. Returns the files written.
+    Raises `UserError` for what is no folder, say a Hub name, and for a model that does not pool by its CLS vector.
     """
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    onnx_graph.need()
     folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder: the files go into a model's onnx/; download it and name its folder")
+    check_pooling(folder)
+    onnx_graph.need()
     tokenizer = encoder.load(AutoTokenizer.from_pretrained, str(folder))
     model = encoder.load(AutoModel.from_pretrained, str(folder), attn_implementation="eager", add_pooling_layer=False)
     batch = tokenizer(["加息", "美联储加息对科技股的影响"], padding=True, return_tensors="pt")
@@ -73,6 +78,21 @@ def setting(path: Path, name: str, default: Any) -> Any:
     return json.loads(path.read_text(encoding="utf-8")).get(name, default) if path.exists() else default
 
 
+def check_pooling(folder: Path) -> None:
+    """Raise `UserError` unless a folder pools by the CLS vector, in sentence-transformers' old spelling or its new one.
+
+    Without a configuration it is a plain BERT, which is read so here.
+    """
+    path = folder / "1_Pooling" / "config.json"
+    old = [mode for name, mode in POOLING.items() if setting(path, name, False)]
+    modes = setting(path, "pooling_mode", old or "mean") if path.exists() else "cls"
+    modes = [modes] if isinstance(modes, str) else modes
+    if modes != ["cls"]:
+        raise UserError(
+            f"{folder} pools by {', '.join(modes)}: ONNX files are read by the CLS vector here; use the folder itself"
+        )
+
+
 class OnnxEncoder:
     """The `Encoder` of an exported file in a model folder with CLS pooling, longest texts first."""
 
@@ -82,8 +102,7 @@ class OnnxEncoder:
         if not Path(path).is_file():
             raise UserError(f"{path} does not exist: `finbert2 retriever export` writes it into a model folder")
         folder = Path(path).parents[1]
-        if not setting(folder / "1_Pooling" / "config.json", "pooling_mode_cls_token", True):
-            raise UserError(f"{path} is read by its CLS vector, but {folder} pools otherwise: name the folder instead")
+        check_pooling(folder)
         self.session = onnx_graph.session(Path(path), threads)
         self.optional = {one.name for one in self.session.get_overridable_initializers()}
         self.tokenizer = encoder.load(AutoTokenizer.from_pretrained, str(folder))

@@ -19,7 +19,11 @@ class Reranker:
         self.max_length = min(max_length, self.tokenizer.model_max_length)
 
     def score(self, pairs: Sequence[tuple[str, str]], show_progress: bool = False) -> list[float]:
-        """Return the score of each pair, longest pairs first behind the scenes."""
+        """Return the score of each pair, longest pairs first behind the scenes.
+
+        Tokens beyond the limit are taken from the longer of the two texts, as sentence-transformers does: a query
+        loses some only where it is the longer one.
+        """
         found = [0.0] * len(pairs)
         order = sorted(range(len(pairs)), key=lambda place: -len(pairs[place][0]) - len(pairs[place][1]))
         with runtime.inference(), encoder.progress(len(pairs), show_progress) as bar:
@@ -27,7 +31,7 @@ class Reranker:
                 places = order[start : start + self.batch_size]
                 queries, passages = zip(*(pairs[place] for place in places), strict=True)
                 batch = self.tokenizer(
-                    list(queries), list(passages), truncation="only_second", max_length=self.max_length, padding=True,
+                    list(queries), list(passages), truncation="longest_first", max_length=self.max_length, padding=True,
                     return_tensors="pt",
                 ).to(self.model.device)  # fmt: skip
                 for place, score in zip(places, self.model(**batch).logits[:, 0].float().tolist(), strict=True):

@@ -48,7 +48,10 @@ def read(path: str | Path) -> Run:
                 raise UserError(
                     f"{path} line {number} has {len(words)} words: 'query Q0 passage rank score tag' was expected"
                 )
-            scores.setdefault(words[0], {})[words[2]] = float(words[4])
+            try:
+                scores.setdefault(words[0], {})[words[2]] = float(words[4])
+            except ValueError:
+                raise UserError(f"{path} line {number} has the score {words[4]!r}: a number was expected") from None
     return {q: sorted(found.items(), key=lambda item: (item[1], item[0]), reverse=True) for q, found in scores.items()}
 
 

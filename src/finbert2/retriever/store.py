@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 METADATA = ("title", "date", "company", "institution", "industry")
 SHOWN = ["document", "text", *METADATA]
 MAX_BYTES = 65535  # of a text field of Milvus
+MAX_ID = 500  # bytes of a document's id; the field holds 512, a window's number among them
 MAX_CHARACTERS = 7000  # nine bytes a character in the field of BM25's tokens
 RRF = 60
 
@@ -84,11 +85,12 @@ def check_layout(model: dict[str, Any], layout: dict[str, Any], collection: str)
 
 
 def delete(client: "MilvusClient", collection: str, documents: list[str]) -> int:
-    """Take documents out, all their windows; return how many of the ids were there."""
+    """Take documents out, all their windows, also of unfinished ones; return how many of them were there."""
     client.load_collection(collection)
-    present = [hit["id"] for hit in client.query(collection, ids=documents, output_fields=["id"])]
+    where = f"document in {json.dumps(documents, ensure_ascii=False)}"
+    present = {hit["document"] for hit in client.query(collection, filter=where, output_fields=["document"])}
     if present:
-        client.delete(collection, filter=f"document in {json.dumps(present, ensure_ascii=False)}")
+        client.delete(collection, filter=where)
         client.flush(collection)
     return len(present)
 

@@ -32,7 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     check_scores(rows, options)
     groups = Groups(rows, options.train_group_size, options.query_instruction, arguments.seed)
     batches(groups, options, arguments)  # refuses too few rows before claiming
-    args.claim(arguments.output_dir, options, arguments)
+    data = files.expand(options.train_data, (".jsonl", ".json"))
+    args.claim(arguments.output_dir, options, arguments, facts=args.contents(*data))
     if args.is_finished(arguments.output_dir):
         log.info("%s holds the finished run: nothing to do", arguments.output_dir)
         return

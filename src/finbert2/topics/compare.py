@@ -64,6 +64,8 @@ def read_run(folder: Path) -> Run:
     settings, results = (
         json.loads((folder / name).read_text(encoding="utf-8")) for name in ("args.json", "results.json")
     )
+    if "titles" not in settings:
+        raise UserError(f"{folder} holds a run of another command: name the --output_dir of a `topics run`")
     return Run(folder, settings, results)
 
 

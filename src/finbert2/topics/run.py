@@ -93,6 +93,8 @@ class TopicArguments:
             "min_topic_size": 2,
             "min_samples": 1,
             "stability_runs": 0,
+            "llm_topics": 0,
+            "batch_size": 1,
             "dimensions": 2,
             "neighbors": 2,
         }.items():
