@@ -39,6 +39,14 @@ def test_labels_that_json_holds_as_numbers(tmp_path):
     assert [example.label for example in data.read_examples(path)] == ["1", "0"]
 
 
+def test_rows_and_sentences_know_their_line(tmp_path):
+    """What the lists of doubtful rows name, whatever was dropped, held out or sampled."""
+    path = write(tmp_path / "train.csv", 'text,label\n甲,1\n"乙\n乙",0\n ,1\n丙,1\n')
+    assert [row.line for row in data.read_examples(path, empty_texts="drop")] == [2, 4, 6]
+    path = write(tmp_path / "train.txt", "\n甲 O\n乙 O\n\n\n丙 O\n")
+    assert [row.line for row in data.read_sentences(path)] == [2, 6]
+
+
 def test_names_come_from_labels_csv_beside_the_training_file(tmp_path):
     write(tmp_path / "labels.csv", "label,name\n1.0,利好\n0,利空\n")
     path = write(tmp_path / "train.csv", "text,label\n甲,0\n乙,1\n丙,1.0\n丁,2\n")

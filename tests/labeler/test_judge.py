@@ -20,9 +20,9 @@ def test_flipped_labels_are_found():
     gold = np.arange(90) % 3
     labels = [LABELS[number] for number in gold]
     labels[6], labels[40] = "b", "c"
-    rows = [Example(f"第{n}行", label) for n, label in enumerate(labels)]
+    rows = [Example(f"第{n}行", label, n) for n, label in enumerate(labels)]
     found = audit.label_errors(rows, sure(gold), LABELS, False)
-    assert {(row["row"], row["label"], row["suggested"]) for row in found} == {(6, "b", "a"), (40, "c", "b")}
+    assert {(row["line"], row["label"], row["suggested"]) for row in found} == {(6, "b", "a"), (40, "c", "b")}
     assert audit.label_errors(rows[:1], sure(gold[:1]), LABELS, False) == []
 
 
@@ -31,9 +31,9 @@ def test_flipped_labels_among_several_are_found():
     truth = chance.integers(0, 2, (60, 3))
     labels = ["|".join(np.array(LABELS)[row > 0]) for row in truth]
     labels[7] = "|".join(np.array(LABELS)[truth[7] == 0])
-    rows = [Example(f"第{n}行", label) for n, label in enumerate(labels)]
+    rows = [Example(f"第{n}行", label, n) for n, label in enumerate(labels)]
     found = audit.label_errors(rows, np.where(truth > 0, 0.9, 0.1), LABELS, True)
-    assert [row["row"] for row in found] == [7]
+    assert [row["line"] for row in found] == [7]
     assert found[0]["suggested"] == "|".join(np.array(LABELS)[truth[7] > 0])
 
 
@@ -42,9 +42,9 @@ def test_a_label_that_every_row_has_is_no_reason_to_fail():
     gold = np.array([[1, 1, 0]] * 20 + [[1, 0, 0]] * 20)
     shares = 0.1 + 0.8 * gold
     shares[0, 1] = 0.01
-    rows = [Example(f"第{n}条", "|".join(np.array(LABELS)[row > 0])) for n, row in enumerate(gold)]
+    rows = [Example(f"第{n}条", "|".join(np.array(LABELS)[row > 0]), n + 2) for n, row in enumerate(gold)]
     found = audit.label_errors(rows, shares, LABELS, True)
-    assert [one["row"] for one in found] == [0]
+    assert [one["line"] for one in found] == [2]
 
 
 def test_rows_of_one_label_teach_it_to_logistic_regression_too():
@@ -53,15 +53,15 @@ def test_rows_of_one_label_teach_it_to_logistic_regression_too():
 
 
 def test_worst_errors_are_the_most_confident():
-    rows = [Example("甲", "a"), Example("乙", "a"), Example("丙", "a"), Example("丁" * 400, "a")]
+    rows = [Example(text, "a", n) for n, text in enumerate(("甲", "乙", "丙", "丁" * 400))]
     found = audit.worst(rows, ["b", "a", "b", "c"], [0.6, 0.9, 0.8, 0.7])
-    assert [(row["row"], row["predicted"]) for row in found] == [(2, "b"), (3, "c"), (0, "b")]
+    assert [(row["line"], row["predicted"]) for row in found] == [(2, "b"), (3, "c"), (0, "b")]
     assert len(found[1]["text"]) == audit.CHARACTERS
 
 
 def judged(logits, multi_label=False, labels=None):
-    rows = [Example("公司净利润同比大幅增长" + "甲乙丙丁"[n % 4] * 9, label) for n, label in enumerate("abcabc")]
-    train = [Example(rows[2].text + "。", "b"), Example("别的新闻与此无关", "a")]
+    rows = [Example("公司净利润同比大幅增长" + "甲乙丙丁"[n % 4] * 9, label, n) for n, label in enumerate("abcabc")]
+    train = [Example(rows[2].text + "。", "b", 7), Example("别的新闻与此无关", "a")]
     task = Task("classification", LABELS, multi_label, train, [], rows)
     main = Answers(labels or list("abcabb"), [0.9] * 6, [False] * 5 + [True], logits, 2.0)
     return judge.classifier(task, main, {"other": Answers(["a"] * 6)})
@@ -78,8 +78,8 @@ def test_a_judgement_by_hand():
     }  # fmt: skip
     assert results["calibration"]["temperature"] == 2.0
     (leak,) = found.page["leaks"]
-    assert (leak["row"], leak["label"], leak["train_label"]) == (2, "c", "b")
-    assert [row["row"] for row in found.page["worst"]] == [5]
+    assert (leak["line"], leak["train_line"], leak["label"], leak["train_label"]) == (2, 7, "c", "b")
+    assert [row["line"] for row in found.page["worst"]] == [5]
     json.dumps(results)
 
 

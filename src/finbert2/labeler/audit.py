@@ -39,7 +39,7 @@ def label_errors(
     )
     return [
         {
-            "text": rows[place].text[:CHARACTERS], "label": rows[place].label, "row": int(place),
+            "text": rows[place].text[:CHARACTERS], "label": rows[place].label, "line": rows[place].line,
             "suggested": suggestion(probabilities[place], labels, multi_label),
             "score": float(probabilities[place].max()),
         }
@@ -59,7 +59,8 @@ def leaks(train: Sequence[Any], test: Sequence[Any]) -> list[dict[str, Any]]:
     found = duplicates.pairs([row.text for row in test], [row.text for row in train])
     rows = [
         {
-            "text": test[place].text[:CHARACTERS], "train_text": train[other].text[:CHARACTERS], "row": place,
+            "text": test[place].text[:CHARACTERS], "train_text": train[other].text[:CHARACTERS],
+            "line": test[place].line, "train_line": train[other].line,
             "similarity": round(share, 3),
             "label": getattr(test[place], "label", ""), "train_label": getattr(train[other], "label", ""),
         }
@@ -75,7 +76,7 @@ def worst(rows: Sequence[Example], predicted: Sequence[str], scores: Sequence[fl
     return [
         {
             "text": rows[place].text[:CHARACTERS], "label": rows[place].label, "predicted": predicted[place],
-            "score": float(scores[place]), "row": place,
+            "score": float(scores[place]), "line": rows[place].line,
         }
         for place in wrong
     ]  # fmt: skip

@@ -4,7 +4,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,14 @@ MAX_WINDOWS = 16  # of a text under `windows`: 8,000 tokens; a longer text has t
 
 @dataclass(frozen=True)
 class Example:
-    """A text with its label; of a multi-label task with its labels, `a|b`, or none of them, an empty text."""
+    """A text with its label; of a multi-label task with its labels, `a|b`, or none of them, an empty text.
+
+    `line` is where its record stands in the file.
+    """
 
     text: str
     label: str
+    line: int = field(default=0, compare=False)
 
     @property
     def labels(self) -> list[str]:
@@ -35,10 +39,11 @@ class Example:
 
 @dataclass(frozen=True)
 class Sentence:
-    """Characters with a BIO tag each."""
+    """Characters with a BIO tag each; `line` is where its first one stands in the file."""
 
     characters: tuple[str, ...]
     tags: tuple[str, ...]
+    line: int = field(default=0, compare=False)
 
     @property
     def text(self) -> str:
@@ -68,7 +73,7 @@ def read_examples(
             raise UserError(f"{row.place} has several labels ({label}), the training data has one a row: choose one")
         parts = [canonical(part) for part in (label.split(SEPARATOR) if multi else [label])]
         known = sorted({(names or {}).get(part, part) for part in parts if part})
-        examples.append(Example(row.text("text"), SEPARATOR.join(known)))
+        examples.append(Example(row.text("text"), SEPARATOR.join(known), row.line))
     if not examples:
         raise UserError(f"{path} has no rows: a header `text,label` and at least one row were expected")
     return examples
@@ -134,11 +139,12 @@ def read_sentences(path: str | Path) -> list[Sentence]:
     sentences: list[Sentence] = []
     characters: list[str] = []
     tags: list[str] = []
+    start = 1
     for number, line in [*files.read_lines(path), (0, "")]:
         if not line.strip():
             if characters:
-                sentences.append(Sentence(tuple(characters), tuple(tags)))
-            characters, tags = [], []
+                sentences.append(Sentence(tuple(characters), tuple(tags), start))
+            characters, tags, start = [], [], number + 1
             continue
         fields = line.split("\t") if "\t" in line else line.rsplit(" ", 1)
         if len(fields) != 2 or len(fields[0]) != 1 or not TAG.fullmatch(fields[1].strip()):
