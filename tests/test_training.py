@@ -1,6 +1,10 @@
 """What training runs share: checkpoints, losses, cards."""
 
+import pytest
+from transformers import TrainingArguments
+
 from finbert2 import cards, training
+from finbert2.errors import UserError
 
 
 def test_a_cut_off_checkpoint_is_passed_over(tmp_path):
@@ -14,6 +18,24 @@ def test_a_cut_off_checkpoint_is_passed_over(tmp_path):
     (tmp_path / "checkpoint-1000" / "trainer_state.json").write_text('{"epoch": 1', encoding="utf-8")
     assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-900"), "killed while it was written"
     assert training.last_checkpoint(tmp_path / "empty") is None
+
+
+def test_a_run_starts_from_the_checkpoint_that_is_named(tmp_path):
+    """Else from the newest whole one; a name that is none is refused."""
+    for step in (5, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}", encoding="utf-8")
+    arguments = TrainingArguments(output_dir=str(tmp_path))
+    assert training.starting_point(arguments) == str(tmp_path / "checkpoint-10")
+    arguments.resume_from_checkpoint = str(tmp_path / "checkpoint-5")
+    assert training.starting_point(arguments) == str(tmp_path / "checkpoint-5")
+    arguments.resume_from_checkpoint = "True"
+    with pytest.raises(UserError) as refused:
+        training.starting_point(arguments)
+    assert str(refused.value) == (
+        "--resume_from_checkpoint True is no whole checkpoint (there is no such folder): name a folder checkpoint-STEP "
+        "of a run, or leave the flag out: the same command goes on from the newest one by itself"
+    )
 
 
 def test_first_and_last_are_means_of_the_ends():

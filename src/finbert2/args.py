@@ -18,7 +18,7 @@ from finbert2.errors import UserError
 
 __all__ = ["TrainingArguments", "claim", "command", "is_finished", "option", "parse"]
 
-# A run is the same run on another machine or after another number of processes: these do not tell runs apart.
+# A run is the same run on another machine and by other means: these do not tell runs apart.
 NOT_PART_OF_A_RUN = {
     *("output_dir", "local_rank", "logging_steps", "logging_first_step", "disable_tqdm", "report_to", "run_name"),
     *("dataloader_num_workers", "save_steps", "save_strategy", "save_total_limit", "use_cpu", "ddp_backend"),

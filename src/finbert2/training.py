@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
 from finbert2 import plots, runtime
+from finbert2.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+STATE = "trainer_state.json"  # the last file of a checkpoint
 # What the progress line shows of a log entry: its name, and how.
 SHOWN = (
     ("loss", "loss ", ".4f", ""),
@@ -59,16 +61,31 @@ class ProgressLine(TrainerCallback):
 
 
 def train(trainer: Trainer, name: str) -> int:
-    """Train behind one progress bar, from the newest whole checkpoint in the output folder if there is one.
-
-    Returns the step it went on from, 0 for a new run.
-    """
+    """Train behind one progress bar, from `starting_point`, and return the step it went on from, 0 for a new run."""
     trainer.remove_callback(ProgressCallback)
     if not trainer.args.disable_tqdm:
         trainer.add_callback(ProgressLine(name))
-    checkpoint = last_checkpoint(trainer.args.output_dir or "")
+    checkpoint = starting_point(trainer.args)
+    step = TrainerState.load_from_json(str(Path(checkpoint) / STATE)).global_step if checkpoint else 0
     trainer.train(resume_from_checkpoint=checkpoint)
-    return step_of(checkpoint) if checkpoint else 0
+    return step
+
+
+def starting_point(training_args: TrainingArguments) -> str | None:
+    """Return `--resume_from_checkpoint`, else the newest whole checkpoint in the output folder, or None.
+
+    Raises `UserError` if the one that was named is not there or not whole.
+    """
+    given = training_args.resume_from_checkpoint
+    if not given:
+        return last_checkpoint(training_args.output_dir or "")
+    if not is_whole(Path(given)):
+        found = f"its {STATE} is missing or cut off" if Path(given).is_dir() else "there is no such folder"
+        raise UserError(
+            f"--resume_from_checkpoint {given} is no whole checkpoint ({found}): name a folder checkpoint-STEP of a "
+            "run, or leave the flag out: the same command goes on from the newest one by itself"
+        )
+    return given
 
 
 def last_checkpoint(output_dir: str | Path) -> str | None:
@@ -89,7 +106,7 @@ def is_whole(checkpoint: Path) -> bool:
     Where that is missing or ends early, a kill or a full disk cut the checkpoint off.
     """
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return True

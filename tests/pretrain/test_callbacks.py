@@ -100,6 +100,25 @@ def test_sigterm_saves_and_stops_and_the_same_command_goes_on(tiny_bert, corpus_
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_damaged_weights_are_not_saved_on_sigterm_either(tiny_bert, corpus_file, tmp_path, monkeypatch, capsys):
+    """The signal's checkpoint is looked at like every other one."""
+
+    class SpoilAndStop(TrainerCallback):
+        def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+            if state.global_step == 2:
+                spoil(model)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with_callback(monkeypatch, SpoilAndStop())
+    before, output = signal.getsignal(signal.SIGTERM), tmp_path / "out"
+    try:
+        stopped_with(2, flags(corpus_file, output, "--model_name_or_path", tiny_bert, "--max_steps", "9"))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "after step 3 bert.embeddings.LayerNorm.weight holds numbers that are none" in capsys.readouterr().err
+    assert not list(output.glob("checkpoint-*"))
+
+
 def test_a_full_disk_leaves_the_checkpoint_before_whole(tiny_bert, corpus_file, tmp_path, monkeypatch, capsys):
     """A write that fails ends the run with what to do; what was written is gone; the run goes on from the other."""
     output = tmp_path / "out"

@@ -91,6 +91,34 @@ def test_a_row_with_fewer_tokens_than_slots_is_safe():
     assert (out["input_ids"] == ids).all()
 
 
+def sparse(ordinary: int, length: int, word: int = 1, rows: int = 50) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ids, word starts and row numbers: [CLS], `ordinary` tokens in words of `word`, [SEP], padding."""
+    ids, starts = np.zeros((rows, length), dtype=np.int64), np.ones((rows, length), dtype=bool)
+    ids[:, 0], ids[:, 1 : ordinary + 1], ids[:, ordinary + 1] = 2, 7, 3
+    starts[:, 1 : ordinary + 1] = np.arange(ordinary) % word == 0
+    return ids, starts, np.arange(rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "ratio", "slots", "predicted"),
+    [
+        ((100, 512), 0.15, 77, 15),  # and not 77 of the 100
+        ((10, 32), 0.2, 6, 2),
+        ((30, 32), 0.2, 6, 6),  # a full row uses all of its slots
+        ((1, 32), 0.2, 6, 1),
+        ((10, 32, 2), 0.3, 10, 2),  # of the three that are wanted the third begins a word that does not fit
+        ((12, 32, 4), 0.2, 6, 0),
+    ],
+)
+def test_the_ratio_is_of_the_tokens_and_not_of_the_slots(row, ratio, slots, predicted):
+    """Padding earns a row no more masks; the slots stay the same number."""
+    ids, starts, rows = sparse(*row)
+    out = masker(mask_share=1.0, random_share=0.0)(ids, starts, 0, rows, ratio)
+    assert out["labels"].shape == (50, slots)
+    assert ((out["labels"] != IGNORED).sum(axis=1) == predicted).all()
+    assert ((out["input_ids"] == MASK).sum(axis=1) == predicted).all()
+
+
 def test_counter_random_is_uniform():
     """The mean and the bits of 200,000 draws are what chance gives."""
     draws = counter_random(1, 2, np.arange(200)[:, None], np.arange(1000)[None, :], 0)

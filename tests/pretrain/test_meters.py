@@ -4,14 +4,16 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import BertConfig
 
 from finbert2.errors import UserError
-from finbert2.pretrain import evaluate, meters
+from finbert2.pretrain import evaluate, meters, run
 from finbert2.pretrain.model import BertForMaskedLM
-from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments
+from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments, check_held_out
 from finbert2.pretrain.publish import LEFT_AT_HOME, publish
 from finbert2.pretrain.retromae import RetroMAE
+from tests.pretrain.test_run import flags, refused, weights
 
 SIZE = {"vocab_size": 100, "hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16}
 
@@ -72,6 +74,12 @@ def test_held_out_loss_by_source(tiny_bert, tmp_path):
         ({"decoder_target_share": 0.0}, "--decoder_target_share is a share up to 1, not 0.0"),
         ({"average_last": 3}, "--average_last keeps the mean only if its held-out loss is lower: give --valid_data"),
         ({"bag_of_words_weight": 0.1}, "--bag_of_words_weight belongs to --objective retromae"),
+        (
+            {"objective": "retromae", "new_rows_steps": 5, "frozen_encoder_steps": 9},
+            "--new_rows_steps and --frozen_encoder_steps each hold back what the other one trains: give one of them",
+        ),
+        ({"max_seq_length": 2}, "--max_seq_length is 2: [CLS], a token and [SEP] are 3"),
+        ({"row_length": 65537}, "--row_length is 65537: a row holds 65536 tokens at most"),
     ],
 )
 def test_options_that_contradict_themselves_are_refused(options, message):
@@ -79,6 +87,84 @@ def test_options_that_contradict_themselves_are_refused(options, message):
     with pytest.raises(ValueError) as refused:
         PretrainingArguments(train_data=[], model_name_or_path="x", **options)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"label_smoothing_factor": 0.1},
+            "--label_smoothing_factor is not for pretraining: its losses are taken of the true tokens",
+        ),
+        (
+            {"metric_for_best_model": "eval_loss"},
+            "--metric_for_best_model is loss: it can be loss_per_token, loss_per_char, pseudo_perplexity, "
+            "masked_accuracy",
+        ),
+    ],
+)
+def test_training_options_that_pretraining_does_not_have_are_refused(tmp_path, options, message):
+    """Before anything is read."""
+    with pytest.raises(ValueError) as refused:
+        PretrainingTrainingArguments(output_dir=str(tmp_path), report_to="none", **options)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("options", "metric", "greater"),
+    [
+        ({}, None, None),
+        ({"load_best_model_at_end": True}, "loss_per_token", False),
+        (
+            {"load_best_model_at_end": True, "metric_for_best_model": "eval_masked_accuracy"},
+            "eval_masked_accuracy",
+            True,
+        ),
+        ({"lr_scheduler_type": "reduce_lr_on_plateau"}, "loss_per_token", False),
+    ],
+)
+def test_the_best_checkpoint_has_the_lowest_loss(tmp_path, options, metric, greater):
+    """transformers would look for a loss that is not measured, and take loss_per_token for a score."""
+    arguments = PretrainingTrainingArguments(
+        output_dir=str(tmp_path), report_to="none", eval_strategy="steps", eval_steps=1, save_steps=1, **options
+    )
+    assert (arguments.metric_for_best_model, arguments.greater_is_better) == (metric, greater)
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [({"eval_strategy": "steps", "eval_steps": 2}, "strategy"), ({"eval_on_start": True}, "on_start")],
+)
+def test_measures_on_the_way_want_a_held_out_text(tmp_path, options, flag):
+    """Transformers would say so after the corpus was tokenised."""
+    arguments = PretrainingTrainingArguments(output_dir=str(tmp_path), report_to="none", **options)
+    with pytest.raises(UserError) as refused:
+        check_held_out(PretrainingArguments(train_data=[], model_name_or_path="x"), arguments)
+    assert str(refused.value) == f"--eval_{flag} measures the model on held-out text: name it by --valid_data"
+
+
+def test_the_best_checkpoint_is_exported(tiny_bert, corpus_file, tmp_path):
+    """By the held-out loss per token, whose lowest is at the start of a run that gets worse."""
+    output = tmp_path / "out"
+    run.main(flags(corpus_file, output, "--model_name_or_path", tiny_bert, "--max_steps", "6", "--valid_data",
+                   str(corpus_file), "--eval_strategy", "steps", "--eval_steps", "2", "--save_steps", "2",
+                   "--load_best_model_at_end", "True", "--learning_rate", "0.3"))  # fmt: skip
+    history = json.loads((output / "checkpoint-6" / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    losses = {entry["step"]: entry["eval_loss_per_token"] for entry in history if "eval_loss_per_token" in entry}
+    best = min(losses, key=losses.get)
+    assert best != 6
+    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
+    assert results["valid"]["loss_per_token"] == pytest.approx(losses[best], rel=1e-6)
+    saved = load_file(output / f"checkpoint-{best}" / "model.safetensors")
+    assert all(torch.equal(value, saved[name]) for name, value in weights(output).items())
+
+
+def test_measures_on_the_way_without_a_text_are_refused_at_once(tiny_bert, corpus_file, tmp_path, capsys):
+    """Before the folder is claimed."""
+    message = refused(flags(corpus_file, tmp_path / "out", "--model_name_or_path", tiny_bert, "--eval_strategy",
+                            "steps"), capsys)  # fmt: skip
+    assert message == "error: --eval_strategy measures the model on held-out text: name it by --valid_data\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_ratios_are_a_schedule():

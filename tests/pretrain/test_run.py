@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import AutoModel, AutoModelForMaskedLM, TrainerCallback, pipeline
 
 from finbert2 import training
@@ -214,72 +213,12 @@ def test_contradictory_flags_are_refused(corpus_file, tmp_path, capsys, more, me
     assert f"finbert2 pretrain run: error: {message}\n" in capsys.readouterr().err
 
 
-def test_a_tokenizer_of_another_model_is_refused(tiny_bert, corpus_file, tmp_path, capsys):
-    """More tokens than embeddings cannot belong together."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    tokenizer.add_tokens([f"词{n}" for n in range(100)])
-    tokenizer.save_pretrained(tmp_path / "larger")
-    with pytest.raises(SystemExit):
-        run.main(flags(corpus_file, tmp_path / "out", "--model_name_or_path", tiny_bert,
-                       "--tokenizer_name", str(tmp_path / "larger")))  # fmt: skip
-    assert (
-        f"the tokenizer has {len(tokenizer)} tokens, the model {tiny_bert} has embeddings for"
-        in capsys.readouterr().err
-    )
-
-
 def refused(arguments: list[str], capsys) -> str:
     """Return the message that a run is refused with."""
     with pytest.raises(SystemExit) as stopped:
         run.main(arguments)
     assert stopped.value.code == 2
     return capsys.readouterr().err
-
-
-def test_a_tokenizer_with_other_ids_is_refused(tiny_bert, corpus_file, tmp_path, capsys):
-    """As many tokens, but in other places: the first that moved is named."""
-    from finbert2.tokenizer.base import train_base
-
-    train_base(["甲乙丙丁戊己庚辛" * 3], 200).save_pretrained(tmp_path / "other")
-    message = refused(flags(corpus_file, tmp_path / "out", "--model_name_or_path", tiny_bert, "--tokenizer_name",
-                            str(tmp_path / "other")), capsys)  # fmt: skip
-    assert f"{tiny_bert} has its embedding at " in message
-    assert "they do not belong together; use the checkpoint's own tokenizer" in message
-
-
-def test_windows_longer_than_the_positions_are_refused(tiny_bert, corpus_file, tmp_path, capsys):
-    """The message names both lengths."""
-    message = refused(flags(corpus_file, tmp_path / "out", "--model_name_or_path", tiny_bert, "--max_seq_length",
-                            "256"), capsys)  # fmt: skip
-    assert f"--max_seq_length 256 is more than the 128 positions of {tiny_bert}" in message
-
-
-def test_a_checkpoint_that_is_no_bert_is_refused(tiny_bert, corpus_file, tmp_path, capsys):
-    """The kind that was found is named."""
-    folder = tmp_path / "roberta"
-    shutil.copytree(tiny_bert, folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps(config | {"model_type": "roberta"}), encoding="utf-8")
-    message = refused(flags(corpus_file, tmp_path / "out", "--model_name_or_path", str(folder)), capsys)
-    assert f"{folder} is a 'roberta' model: a BERT checkpoint was expected" in message
-
-
-def test_weights_of_other_dimensions_are_refused(tiny_bert, corpus_file, tmp_path, capsys):
-    """config.json and weights that do not fit, and the decoder of another model."""
-    folder = tmp_path / "wide"
-    shutil.copytree(tiny_bert, folder)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 96}), encoding="utf-8")
-    message = refused(flags(corpus_file, tmp_path / "out", "--model_name_or_path", str(folder)), capsys)
-    assert f"the weights of {folder} do not fit its config.json" in message
-    folder = tmp_path / "strange_decoder"
-    shutil.copytree(tiny_bert, folder)
-    save_file({"attention.self.query.weight": torch.zeros(3, 3)}, folder / build.DECODER_FILE)
-    message = refused(flags(corpus_file, tmp_path / "out2", "--model_name_or_path", str(folder), "--objective",
-                            "retromae"), capsys)  # fmt: skip
-    assert f"{folder / build.DECODER_FILE} is the decoder of another model (" in message
 
 
 def test_new_rows_without_added_words_are_refused(tiny_bert, corpus_file, tmp_path, capsys):

@@ -33,6 +33,17 @@ def test_tokens_and_unknowns_per_character_by_hand(tiny, texts, tokens, unknown,
     assert (found["vocabulary"], found["vocabulary_used"]) == (12, used)
 
 
+def test_a_tokenizer_of_bytes_knows_no_unknown():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(letters, []))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(False), decoders.ByteLevel()
+    found = measure(of_huggingface(PreTrainedTokenizerFast(tokenizer_object=tokenizer)), ["营a"])
+    assert (found["tokens_per_char"], found["unk_rate"], found["vocabulary"]) == (2.0, 0.0, 256)  # three bytes and one
+
+
 def test_lengths_of_more_texts_than_a_batch(tiny):
     found = measure(tiny, ["营业收入", "喆"] * 1500 + ["营业" * 5])
     assert found["tokens_per_char"] == round(3010 / 7510, 4)

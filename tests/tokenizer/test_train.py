@@ -5,13 +5,12 @@ import re
 from collections import Counter
 
 import pytest
-import torch
 
 from finbert2 import files
 from finbert2.tokenizer import train
 from finbert2.tokenizer.base import train_base
 
-from ..conftest import TEXTS, WORDS
+from ..conftest import TEXTS
 
 NEW = ["公司公告", "营业收入同比", "汽车渗透"]
 KNOWN = [
@@ -148,22 +147,6 @@ def test_more_words_are_asked_for_than_there_are(corpus, tmp_path, caplog):
     assert (
         f"tokenizer: the corpus holds {found} words that save tokens; 5000 were asked for, all {found} are used"
     ) in caplog.text
-
-
-def test_a_model_is_grown_with_its_tokenizer(corpus, tmp_path, tiny_bert):
-    from transformers import AutoModelForMaskedLM
-
-    trained(corpus, tmp_path / "o", "--base_model", tiny_bert, "--num_added_tokens", "9")
-    model, base = (AutoModelForMaskedLM.from_pretrained(name) for name in (tmp_path / "o", tiny_bert))
-    tokenizer, first = load(tmp_path / "o"), base.config.vocab_size
-    assert model.config.vocab_size == len(tokenizer) == first + 9
-    assert set(WORDS).isdisjoint(row.values["word"] for row in files.read_rows(tmp_path / "o" / "words.csv"))
-    rows, old = model.get_input_embeddings().weight, base.get_input_embeddings().weight
-    assert torch.equal(rows[:first], old)
-    ids = load(tiny_bert)([tokenizer.convert_ids_to_tokens(first)], add_special_tokens=False)["input_ids"][0]
-    torch.testing.assert_close(rows[first], old[ids].mean(0))
-    with torch.no_grad():
-        assert model(**tokenizer(TEXTS[0], return_tensors="pt")).logits.shape[-1] == first + 9
 
 
 def test_published_words_and_marks_come_first(corpus, tmp_path):

@@ -122,5 +122,5 @@ def add_adapters(model: Any, rank: int, ner: bool) -> Any:
 def for_run(training_args: LabelerTrainingArguments, folder: Any, seed: int) -> LabelerTrainingArguments:
     """Return the arguments of one of several runs: its own folder, its own seed."""
     mine = copy.copy(training_args)
-    mine.output_dir, mine.seed = str(folder), seed
+    mine.output_dir, mine.seed, mine.resume_from_checkpoint = str(folder), seed, None
     return mine

@@ -1,11 +1,12 @@
 """From flags to tokenizer, text, model and trainer; what does not fit together is refused here."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import encoder
 from finbert2.errors import UserError
-from finbert2.pretrain.evaluate import check_vocabulary, held_out_rows
+from finbert2.pretrain import checkpoint
+from finbert2.pretrain.evaluate import held_out_rows
 from finbert2.pretrain.options import PretrainingArguments
 
 if TYPE_CHECKING:
@@ -13,20 +14,15 @@ if TYPE_CHECKING:
     from finbert2.pretrain.packing import PackedRows
     from finbert2.pretrain.trainer import PretrainingTrainer
 
+log = logging.getLogger(__name__)
 DECODER_FILE = "retromae_decoder.safetensors"
 
 
 def load_tokenizer(options: PretrainingArguments) -> Any:
-    """Return the tokenizer; refuse one without the special tokens that BERT's inputs are made of."""
-    from transformers import AutoTokenizer
-
+    """Return the tokenizer that is named, else the checkpoint's own."""
     name = options.tokenizer_name or options.model_name_or_path
     assert name is not None  # __post_init__ saw to it
-    tokenizer = encoder.load(AutoTokenizer.from_pretrained, name)
-    missing = [t for t in ("cls_token", "sep_token", "mask_token", "pad_token") if getattr(tokenizer, t) is None]
-    if missing:
-        raise UserError(f"the tokenizer {name} has no {', '.join(missing)}: a BERT tokenizer was expected")
-    return tokenizer
+    return checkpoint.load_tokenizer(name)
 
 
 def load_rows(
@@ -58,66 +54,34 @@ def build_model(options: PretrainingArguments, tokenizer: Any) -> tuple[Any, dic
 
     Pretraining sees each text once: dropout only slows it, and the packed kernels have none.
     """
-    import torch
-
     from finbert2 import attention
     from finbert2.pretrain.model import BertForMaskedLM
     from finbert2.pretrain.retromae import RetroMAE
 
     kind = RetroMAE if options.objective == "retromae" else BertForMaskedLM
-    attention.register()
     name = options.model_name_or_path
     config = checkpoint_config(options, tokenizer) if name else config_from_scratch(options, tokenizer)
     dropout = {name: getattr(config, name) for name in ("hidden_dropout_prob", "attention_probs_dropout_prob")}
     config.update(dict.fromkeys(dropout, 0.0))
     if name:
-        try:
-            model = encoder.load(
-                kind.from_pretrained, name, config=config, dtype=torch.float32, attn_implementation=attention.NAME
-            )
-        except RuntimeError as error:  # weights of other shapes than the config says
-            raise UserError(f"the weights of {name} do not fit its config.json: {str(error).splitlines()[0]}") from None
+        model, has_head = checkpoint.load_model(kind, name, config=config)
+        if not has_head:
+            log.warning("pretrain: %s has no masked-language-model head: a random one is trained from the start", name)
     else:
-        model = kind._from_config(config, attn_implementation=attention.NAME)
+        model = kind._from_config(config, attn_implementation=attention.register())
     if isinstance(model, RetroMAE):
         prepare_decoder(model, options)
     return model, dropout
 
 
 def checkpoint_config(options: PretrainingArguments, tokenizer: Any) -> Any:
-    """Return the checkpoint's config; refuse what is no BERT, or a BERT that tokenizer or length do not fit."""
-    from transformers import AutoConfig
-
+    """Return the checkpoint's config; refuse a checkpoint that does not fit the options or another tokenizer."""
     name = options.model_name_or_path
     assert name is not None
-    config: Any = encoder.load(AutoConfig.from_pretrained, name)
-    if config.model_type != "bert":
-        raise UserError(f"{name} is a {config.model_type!r} model: a BERT checkpoint was expected")
-    check_vocabulary(tokenizer, config.vocab_size, name)
+    config = checkpoint.load_config(name, tokenizer, options.max_seq_length)
     if options.tokenizer_name:
-        check_same_ids(tokenizer, name)
-    if options.max_seq_length > config.max_position_embeddings:
-        raise UserError(
-            f"--max_seq_length {options.max_seq_length} is more than the {config.max_position_embeddings} positions of "
-            f"{name}: longer texts make several windows, so that nothing is lost by a smaller one"
-        )
+        checkpoint.check_same_ids(tokenizer, name)
     return config
-
-
-def check_same_ids(tokenizer: Any, name: str) -> None:
-    """Refuse a tokenizer that gives the checkpoint's own tokens other ids; more tokens at the end are welcome."""
-    from transformers import AutoTokenizer
-
-    if not any((Path(name) / file).exists() for file in ("tokenizer.json", "vocab.txt")):
-        return  # the checkpoint comes without a tokenizer to compare with
-    own, given = encoder.load(AutoTokenizer.from_pretrained, name).get_vocab(), tokenizer.get_vocab()
-    moved = min(((i, token) for token, i in own.items() if given.get(token) != i), default=None)
-    if moved:
-        number, token = moved
-        raise UserError(
-            f"the tokenizer gives {token!r} the id {given.get(token)}, {name} has its embedding at {number}: they do "
-            "not belong together; use the checkpoint's own tokenizer, or one grown from it"
-        )
 
 
 def config_from_scratch(options: PretrainingArguments, tokenizer: Any) -> Any:

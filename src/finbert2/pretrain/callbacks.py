@@ -10,6 +10,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from finbert2 import training
 from finbert2.errors import UserError
+from finbert2.pretrain.packing import EpochSampler
 
 
 class LossWatch(TrainerCallback):
@@ -55,6 +56,17 @@ class LossWatch(TrainerCallback):
             f"training stopped; the last good checkpoint is {good or 'none yet'}. Lower --learning_rate or "
             "--max_grad_norm, or lengthen --warmup_steps, in another --output_dir"
         )
+
+
+class EpochKeeper(TrainerCallback):
+    """Tells the sampler its epoch: the Trainer reaches through two wrappers, a run resumed on many ranks has three."""
+
+    sampler: EpochSampler | None = None
+
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Set the epoch that begins, or that the run resumes in."""
+        if self.sampler is not None:
+            self.sampler.set_epoch(int(state.epoch or 0))
 
 
 class StopOnSignal(TrainerCallback):

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import args, encoder, files, runtime
+from finbert2 import args, files, runtime
 from finbert2.errors import UserError
+from finbert2.pretrain import checkpoint
+from finbert2.pretrain.options import check_window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,19 +37,21 @@ class EvaluationArguments:
     cache_dir: str | None = args.option("where tokenised text is kept (default: in output_dir)", default=None)
     seed: int = args.option("recorded in results.json; the masks are always the same", default=0)
 
+    def __post_init__(self) -> None:
+        """Refuse a window that no text fits into."""
+        check_window(self.max_seq_length)
+
 
 @args.command
 def main(argv: list[str] | None = None) -> None:
     """Measure a checkpoint on held-out text."""
     (options,) = args.parse("pretrain evaluate", __doc__ or "", argv, EvaluationArguments)
     started = time.perf_counter()
-    from transformers import AutoTokenizer
-
     from finbert2.pretrain.data import corpus_files, load_windows
 
-    tokenizer = encoder.load(AutoTokenizer.from_pretrained, options.model_name_or_path)
+    tokenizer = checkpoint.load_tokenizer(options.model_name_or_path)
+    checkpoint.load_config(options.model_name_or_path, tokenizer, options.max_seq_length)
     model = load_model(options.model_name_or_path).to(runtime.device())
-    check_vocabulary(tokenizer, model.config.vocab_size, options.model_name_or_path)
     cache = Path(options.cache_dir or Path(options.output_dir) / "tokens")
     windows = load_windows(
         options.valid_data, options.text_field, tokenizer, options.max_seq_length, cache, "valid", options.source_field
@@ -62,24 +66,16 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def load_model(name: str, **options: Any) -> Any:
-    """Return a checkpoint as this package's `BertForMaskedLM` on packed attention, in fp32."""
-    import torch
-
-    from finbert2 import attention
+    """Return a checkpoint as this package's `BertForMaskedLM`; refuse one whose predictions would be random."""
     from finbert2.pretrain.model import BertForMaskedLM
 
-    return encoder.load(
-        BertForMaskedLM.from_pretrained, name, attn_implementation=attention.register(), dtype=torch.float32, **options
-    )
-
-
-def check_vocabulary(tokenizer: Any, vocabulary: int, name: str) -> None:
-    """Refuse a tokenizer with ids that the model has no embedding for."""
-    if len(tokenizer) > vocabulary:
+    model, has_head = checkpoint.load_model(BertForMaskedLM, name, **options)
+    if not has_head:
         raise UserError(
-            f"the tokenizer has {len(tokenizer)} tokens, the model {name} has embeddings for {vocabulary}: "
-            "they do not belong together; grow the model with `tokenizer train --base_model`, or name its own tokenizer"
+            f"{name} has no masked-language-model head, so it predicts nothing: "
+            "name a checkpoint that `pretrain run` or BertForMaskedLM wrote"
         )
+    return model
 
 
 def held_out_rows(windows: "Windows", tokenizer: Any, row_length: int = 512) -> "PackedRows":

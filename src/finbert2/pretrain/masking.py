@@ -57,8 +57,8 @@ class Masker:
         """Mask a batch: ids and word starts (rows, length), row numbers (rows,).
 
         Returns `input_ids` (rows, length), `places` and `labels` (rows, predictions): the masked places and their
-        tokens. There are round(ratio × length) slots a row, so shapes never change; the few that no whole word
-        fits into have the label -100.
+        tokens. There are round(ratio × length) slots a row, so shapes never change; those beyond the ratio of the
+        row's ordinary tokens, and the few that no whole word fits into, have the label -100.
         """
         special = self.is_special(ids)
         places, chosen = self.choose(special, starts, epoch, rows, ratio)
@@ -85,8 +85,9 @@ class Masker:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return masked places (rows, predictions) and which of these slots are used.
 
-        Spans of words are put in a random order and taken until the slots are full; a word that fits only in part is
-        not taken.
+        Spans of words are put in a random order and taken until they are the ratio of the row's ordinary tokens; a
+        word that fits only in part is not taken. At least one token is asked for (as in BERT), so that a short text
+        may be met.
         """
         words = np.cumsum(starts, axis=1, dtype=np.uint64)  # (rows, length), the word's number in its row
         spans = np.cumsum(self.join(starts, special, epoch, rows), axis=1) if self.span_words > 1 else words
@@ -95,11 +96,13 @@ class Masker:
         keys[special] = NEVER << np.uint64(16)
         keys |= np.arange(starts.shape[1], dtype=np.uint64)  # spans in random order, then places
         slots = max(1, round(ratio * starts.shape[1]))
+        wanted = np.rint(ratio * (~special).sum(axis=1, keepdims=True)).astype(np.int64).clip(1, slots)  # (rows, 1)
         keys = np.sort(np.partition(keys, slots, axis=1)[:, : slots + 1], axis=1)
         places = (keys & np.uint64(0xFFFF)).astype(np.int64)
         taken = np.take_along_axis(words, places, 1)
-        # The first key beyond the slots belongs to the word that does not fit whole.
-        chosen = (taken[:, :slots] != taken[:, slots:]) & (keys[:, :slots] >> np.uint64(16) != NEVER)
+        # The first key beyond those that are wanted belongs to the word that does not fit whole.
+        chosen = (taken != np.take_along_axis(taken, wanted, 1)) & (keys >> np.uint64(16) != NEVER)
+        chosen = chosen[:, :slots] & (np.arange(slots) < wanted)
         places = places[:, :slots]
         both = np.sort(places << 1 | chosen, axis=1)  # the model wants them in the order of the row
         return both >> 1, (both & 1).astype(bool)

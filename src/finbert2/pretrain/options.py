@@ -4,8 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from finbert2 import args
+from finbert2.errors import UserError
 
 DEFAULT_RATIO = {"mlm": 0.15, "retromae": 0.30}
+MEASURES = ("loss_per_token", "loss_per_char", "pseudo_perplexity", "masked_accuracy")
+LONGEST_ROW = 2**16  # the masker's keys have 16 bits for a place
 RETROMAE_ONLY = ("hide_whole_words", "bag_of_words_weight", "cls_words_weight", "frozen_encoder_steps")
 
 
@@ -52,6 +55,22 @@ class PretrainingArguments:
         if not self.model_name_or_path and not self.tokenizer_name:
             raise ValueError("give --model_name_or_path to go on from a checkpoint, or --tokenizer_name to start anew")
         self.mask_ratio = self.mask_ratio or DEFAULT_RATIO[self.objective]
+        self.row_length = max(self.row_length, self.max_seq_length)
+        self.check_shares()
+        self.check_lengths()
+        if self.average_last and not self.valid_data:
+            raise ValueError("--average_last keeps the mean only if its held-out loss is lower: give --valid_data")
+        for name in RETROMAE_ONLY:
+            if self.objective != "retromae" and getattr(self, name):
+                raise ValueError(f"--{name} belongs to --objective retromae")
+        if self.new_rows_steps and self.frozen_encoder_steps:
+            raise ValueError(
+                "--new_rows_steps and --frozen_encoder_steps each hold back what the other one trains: give one of them"
+            )
+        self.ratios()
+
+    def check_shares(self) -> None:
+        """Raise `ValueError` for a share that is none."""
         for name in ("mask_ratio", "decoder_mask_ratio"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"--{name} is a share between 0 and 1, not {getattr(self, name)}")
@@ -62,15 +81,14 @@ class PretrainingArguments:
             raise ValueError("--mask_token_share and --random_token_share are shares that add up to 1 at most")
         if not 0 < self.decoder_target_share <= 1:
             raise ValueError(f"--decoder_target_share is a share up to 1, not {self.decoder_target_share}")
+
+    def check_lengths(self) -> None:
+        """Raise `ValueError` for spans, windows and rows of impossible lengths."""
         if self.span_words < 1:
             raise ValueError(f"--span_words is a mean of 1 or more words, not {self.span_words}")
-        if self.average_last and not self.valid_data:
-            raise ValueError("--average_last keeps the mean only if its held-out loss is lower: give --valid_data")
-        for name in RETROMAE_ONLY:
-            if self.objective != "retromae" and getattr(self, name):
-                raise ValueError(f"--{name} belongs to --objective retromae")
-        self.row_length = max(self.row_length, self.max_seq_length)
-        self.ratios()
+        check_window(self.max_seq_length)
+        if self.row_length > LONGEST_ROW:
+            raise ValueError(f"--row_length is {self.row_length}: a row holds {LONGEST_ROW} tokens at most")
 
     def ratios(self) -> tuple[tuple[float, float], ...]:
         """Return the mask ratios as (share of the run from which on, ratio), in rising order."""
@@ -84,6 +102,12 @@ class PretrainingArguments:
                 raise ValueError(f"--later_mask_ratios: {text!r} is not a later share of the run with a ratio below 1")
             steps.append((share, ratio))
         return tuple(steps)
+
+
+def check_window(max_seq_length: int) -> None:
+    """Raise `ValueError` for windows that hold nothing between [CLS] and [SEP]."""
+    if max_seq_length < 3:
+        raise ValueError(f"--max_seq_length is {max_seq_length}: [CLS], a token and [SEP] are 3")
 
 
 @dataclass
@@ -104,3 +128,25 @@ class PretrainingTrainingArguments(args.TrainingArguments):
     save_steps: float = args.option("steps between two checkpoints", default=1000)
     report_to: None | str | list[str] = args.option("tensorboard, wandb, swanlab, none", default="tensorboard")
     remove_unused_columns: bool = args.option("kept off: the collator makes the columns", default=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what pretraining does not have; choose the best checkpoint by a measure that it has."""
+        if self.label_smoothing_factor:
+            raise ValueError("--label_smoothing_factor is not for pretraining: its losses are taken of the true tokens")
+        if self.load_best_model_at_end or self.lr_scheduler_type == "reduce_lr_on_plateau":
+            self.metric_for_best_model = self.metric_for_best_model or MEASURES[0]
+        if self.metric_for_best_model:
+            measure = self.metric_for_best_model.removeprefix("eval_")
+            if measure not in MEASURES:
+                raise ValueError(f"--metric_for_best_model is {measure}: it can be {', '.join(MEASURES)}")
+            if self.greater_is_better is None:  # transformers takes every name that does not end in "loss" for a score
+                self.greater_is_better = measure == "masked_accuracy"
+        super().__post_init__()
+
+
+def check_held_out(options: PretrainingArguments, training_args: PretrainingTrainingArguments) -> None:
+    """Raise `UserError` for measures on the way without a text to take them on."""
+    wanted = training_args.eval_strategy != "no" or training_args.eval_on_start
+    if wanted and not options.valid_data:
+        flag = "eval_on_start" if training_args.eval_on_start else "eval_strategy"
+        raise UserError(f"--{flag} measures the model on held-out text: name it by --valid_data")

@@ -11,7 +11,7 @@ from finbert2 import args, cards, encoder, files, plots, runtime, training
 from finbert2.errors import UserError
 from finbert2.pretrain import build
 from finbert2.pretrain.evaluate import evaluate
-from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments
+from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments, check_held_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SIGTERM_EXIT = 128 + 15
+ROWS_A_STEP = "rows a step (NPROC × NNODES × --per_device_train_batch_size × --gradient_accumulation_steps)"
 
 
 @args.command
@@ -30,11 +31,15 @@ def main(argv: list[str] | None = None) -> None:
         "pretrain run", __doc__ or "", argv, PretrainingArguments, PretrainingTrainingArguments
     )
     started = time.perf_counter()
+    from finbert2.pretrain.data import corpus_files
+
     output = Path(training_args.output_dir)
+    check_held_out(options, training_args)
     tokenizer = build.load_tokenizer(options)
-    args.claim(output, options, training_args)
+    args.claim(output, options, training_args, facts={ROWS_A_STEP: rows_a_step(training_args)})
     if args.is_finished(output):
         return
+    training.starting_point(training_args)  # refused now and not after tokenising
     push, training_args.push_to_hub = training_args.push_to_hub, False  # once, when the folder is whole
     training_args.save_total_limit = kept_checkpoints(training_args.save_total_limit, options.average_last)
     runtime.set_seed(training_args.seed)
@@ -42,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     model, dropout = build.build_model(options, tokenizer)
     trainer = build.build_trainer(model, tokenizer, rows, valid, options, training_args)
     before = evaluate(model, valid, tokenizer) if valid else {}
-    train(trainer, options.objective)
+    resumed = train(trainer, options.objective)
     after = evaluate(model, valid, tokenizer) if valid else {}
     averaging: dict[str, Any] = {}
     if options.average_last and valid:
@@ -50,8 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     if not runtime.is_main_process():
         return
     export(model, tokenizer, output, dropout)
-    results = summarise(trainer, before, after) | averaging
-    results["data"] = files.fingerprint(files.expand(options.train_data))
+    results = summarise(trainer, before, after, resumed) | averaging
+    results["data"] = files.fingerprint(corpus_files(options.train_data))
     files.write_text(output / "loss.svg", plots.svg(curve(trainer)))
     use = f'AutoModel.from_pretrained("{output.name}")'
     cards.write(output, output.name, use, ["fill-mask"], args.as_record(options, training_args), results)
@@ -64,13 +69,19 @@ def main(argv: list[str] | None = None) -> None:
         log.info("pretrain: published at %s", publish(output, training_args))
 
 
+def rows_a_step(training_args: Any) -> int:
+    """Return how many rows all processes take in a step: the Trainer counts a resumed run's place by it."""
+    batch = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
+    return training_args.world_size * batch
+
+
 def kept_checkpoints(limit: int | None, averaged: int) -> int | None:
     """Return how many checkpoints a run keeps, so that as many as are to be averaged are there at its end."""
     return max(limit, averaged) if limit else limit
 
 
-def train(trainer: "PretrainingTrainer", name: str) -> None:
-    """Train to the end.
+def train(trainer: "PretrainingTrainer", name: str) -> int:
+    """Train to the end and return the step that the run went on from, 0 for a new one.
 
     Exits 143 if SIGTERM stopped the run. Raises `UserError` if a checkpoint could not be written: what was written of
     it is removed, the one before it stays whole.
@@ -78,7 +89,7 @@ def train(trainer: "PretrainingTrainer", name: str) -> None:
     from safetensors import SafetensorError
 
     try:
-        training.train(trainer, name)
+        resumed = training.train(trainer, name)
     except (OSError, SafetensorError, RuntimeError) as error:
         step = trainer.state.global_step
         unfinished = Path(trainer.args.output_dir or "") / f"checkpoint-{step}"
@@ -93,6 +104,7 @@ def train(trainer: "PretrainingTrainer", name: str) -> None:
     if trainer.stop.stopped:
         log.info("stopped by SIGTERM after step %d: the same command goes on from there", trainer.state.global_step)
         sys.exit(SIGTERM_EXIT)
+    return resumed
 
 
 def average(
@@ -148,13 +160,17 @@ def curve(trainer: "PretrainingTrainer") -> "Figure":
     return plots.lines(curves, x="step", y="loss")
 
 
-def summarise(trainer: "PretrainingTrainer", before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Return the run's results: losses, curve, held-out measures before and after, packing and speed."""
+def summarise(
+    trainer: "PretrainingTrainer", before: dict[str, Any], after: dict[str, Any], resumed: int
+) -> dict[str, Any]:
+    """Return the run's results: losses, curve, held-out measures before and after, packing and speed.
+
+    The Trainer times this call alone, so the speed is of the steps after `resumed`, the one it went on from.
+    """
     rows: Any = trainer.train_dataset
-    history = trainer.state.log_history
+    history, steps = trainer.state.log_history, trainer.state.global_step
     seconds = history[-1].get("train_runtime", 0.0) if history else 0.0
-    steps_rows = trainer.state.global_step * trainer.args.train_batch_size * trainer.args.gradient_accumulation_steps
-    tokens = steps_rows * trainer.args.world_size * rows.row_length * rows.fill
+    step_tokens = rows_a_step(trainer.args) * rows.row_length * rows.fill
     readings = {
         name: values[len(values) // 2]
         for name in ("mfu", "loader_wait")
@@ -169,8 +185,8 @@ def summarise(trainer: "PretrainingTrainer", before: dict[str, Any], after: dict
             "packing_fill": rows.fill,
             "corpus_tokens": rows.windows.tokens,
             "corpus_characters": rows.windows.characters,
-            "tokens_seen": round(tokens),
-            "tokens_per_second": round(tokens / seconds) if seconds else None,
+            "tokens_seen": round(steps * step_tokens),
+            "tokens_per_second": round((steps - resumed) * step_tokens / seconds) if seconds else None,
         }
         | readings
     )

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
-from finbert2.pretrain.callbacks import LossWatch, StopOnSignal
+from finbert2.pretrain.callbacks import EpochKeeper, LossWatch, StopOnSignal
 from finbert2.pretrain.collator import Origin
 from finbert2.pretrain.evaluate import evaluate
 from finbert2.pretrain.meters import Meter
@@ -28,17 +28,17 @@ class PretrainingTrainer(Trainer):
         self.meter = Meter()
         self.origins: deque[Origin] = deque()
         self.part_sums = dict.fromkeys(PARTS, 0.0)
-        self.watch, self.stop = LossWatch(self.args.output_dir or ""), StopOnSignal()
-        self.add_callback(self.watch)
-        self.add_callback(self.stop)
+        self.watch, self.stop, self.epochs = LossWatch(self.args.output_dir or ""), StopOnSignal(), EpochKeeper()
+        for callback in (self.epochs, self.stop, self.watch):  # the watch sees also the checkpoint that a signal wants
+            self.add_callback(callback)
 
     def get_train_dataloader(self) -> DataLoader:
         """Return the loader over `PackedRows`, its order a pure function of (seed, epoch)."""
         rows: Any = self.train_dataset
         self.meter.reset()
+        self.epochs.sampler = EpochSampler(len(rows), self.args.seed, self.schedule(len(rows)))
         loader = DataLoader(
-            rows, batch_size=self.args.train_batch_size,
-            sampler=EpochSampler(len(rows), self.args.seed, self.schedule(len(rows))),
+            rows, batch_size=self.args.train_batch_size, sampler=self.epochs.sampler,
             collate_fn=self.data_collator, num_workers=self.args.dataloader_num_workers,
             # Shapes never change, and a corpus smaller than one batch still makes one.
             drop_last=len(rows) >= self.args.train_batch_size * self.args.world_size,

@@ -17,7 +17,7 @@ class Cutter:
 
     ids: Callable[[list[str]], list[list[int]]]
     spans: Callable[[list[str]], list[Sequence[tuple[int, int]]]]  # of each token, in characters of the text
-    unknown: int
+    unknown: int | None  # none where bytes spell out what the vocabulary lacks
     size: int
 
 
@@ -64,9 +64,10 @@ def measure(cutter: Cutter, texts: Sequence[str], edges: Sequence[np.ndarray] = 
         seconds += time.process_time() - started
         lengths += map(len, encoded)
         counts += np.bincount(np.concatenate([np.zeros(0, np.int64), *encoded]).astype(np.int64), minlength=len(counts))
+    unknown = 0 if cutter.unknown is None else int(counts[cutter.unknown])
     return {
         "tokens_per_char": round(sum(lengths) / characters, 4),
-        "unk_rate": round(int(counts[cutter.unknown]) / characters, 6),
+        "unk_rate": round(unknown / characters, 6),
         "chars_per_cpu_second": round(characters / seconds) if seconds else 0,
         "vocabulary": cutter.size,
         "vocabulary_used": int((counts > 0).sum()),

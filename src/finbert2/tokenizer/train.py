@@ -7,9 +7,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from finbert2 import args, encoder, files
+from finbert2 import args, encoder, files, vocabulary
 from finbert2.errors import UserError
 from finbert2.tokenizer import unigram
 from finbert2.tokenizer.base import train_base
@@ -86,6 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     output = Path(options.output_dir)
     corpus = Corpus(options.corpus, options.text_field, options.source_field, options.errors == "skip")
     if not args.is_finished(output):
+        check_base(options)
         found = survey(corpus)
     args.claim(output, options)
     if args.is_finished(output):
@@ -101,6 +102,38 @@ def main(argv: list[str] | None = None) -> None:
     if options.base_model:
         grow_model(base, extended, sample, output, options)
     report.write(output, base, extended, report.Outcome(found, sample, first, chosen, dropped), options, started)
+
+
+def check_base(options: TokenizerArguments) -> None:
+    """Raise `UserError` if the base tokenizer is not the one that the base model was trained with."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    if not options.base_model or not options.base_tokenizer:
+        return
+    given = encoder.load(AutoTokenizer.from_pretrained, options.base_tokenizer).get_vocab()
+    config: Any = encoder.load(AutoConfig.from_pretrained, options.base_model)
+    other = options.base_tokenizer != options.base_model
+    own = vocabulary.of_checkpoint(options.base_model) if other else given
+    difference = disagreement(given, own, config.vocab_size)
+    if difference:
+        raise UserError(
+            f"--base_tokenizer {options.base_tokenizer} and --base_model {options.base_model} do not belong together: "
+            f"{difference}; leave --base_tokenizer out to take the model's own"
+        )
+
+
+def disagreement(given: dict[str, int], own: dict[str, int], embeddings: int) -> str | None:
+    """Return why a tokenizer's ids are not those of a model with its `own` tokens and `embeddings`, None if they are.
+
+    More tokens at the end than the model's own are welcome, as far as there are embeddings for them.
+    """
+    if len(given) > embeddings:
+        return f"the tokenizer has {len(given)} tokens, the model {embeddings} embeddings"
+    moved = vocabulary.first_moved(own, given)
+    if moved is None:
+        return None
+    number, token = moved
+    return f"the tokenizer gives {token!r} the id {given.get(token)}, the model has its embedding at {number}"
 
 
 def check_disk(output: Path) -> None:
