@@ -66,3 +66,13 @@ def test_the_threshold_of_the_best_f1_is_the_best_of_all(seed):
     scores = [f1_score(gold[:, 0], shares[:, 0] >= t) for t in np.linspace(0, 1, 101)]
     assert f1_score(gold[:, 0], shares[:, 0] >= threshold) == pytest.approx(max(scores))
     assert calibrate.best_f1(shares, gold * 0, ["a"]) == {"a": 0.5}
+
+
+def test_a_row_ranked_far_down_sets_no_threshold():
+    """The label's only row is the 151st of 200: taken, its threshold would give the label to three rows in four."""
+    shares = np.linspace(0.4, 0.001, 200)[:, None]
+    gold = np.zeros((200, 1))
+    gold[150] = 1
+    assert calibrate.best_f1(shares, gold, ["a"]) == {"a": 0.5}
+    gold[15] = 1  # F1 2 / (16 + 2) at its place
+    assert calibrate.best_f1(shares, gold, ["a"])["a"] == pytest.approx((shares[15, 0] + shares[16, 0]) / 2)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 BINS = 15
+LEAST_F1 = 0.1  # of a threshold that is taken from the development part
 
 
 def probabilities(logits: np.ndarray, temperature: float, multi_label: bool) -> np.ndarray:
@@ -100,17 +101,21 @@ def abstaining(shares: np.ndarray, gold: np.ndarray, labels: Sequence[str], prec
 
 
 def best_f1(shares: np.ndarray, gold: np.ndarray, labels: Sequence[str]) -> dict[str, float]:
-    """Return for each label of a multi-label task the threshold of the best F1, 0.5 for one without positive rows."""
-    thresholds = {}
+    """Return for each label of a multi-label task the threshold of the best F1.
+
+    0.5 for a label without positive rows, and for one whose best F1 is below `LEAST_F1`: a single row that was ranked
+    far down would have the label given to all above it (Lewis et al. 2004, JMLR 5, §5: SCutFBR).
+    """
+    thresholds = dict.fromkeys(labels, 0.5)
     for number, label in enumerate(labels):
         order = np.argsort(-shares[:, number], kind="stable")
         scores, right = shares[order, number], gold[order, number] > 0
         if not right.any():
-            thresholds[label] = 0.5
             continue
         f1 = 2 * np.cumsum(right) / (np.arange(1, len(right) + 1) + right.sum())
         f1[:-1][scores[1:] == scores[:-1]] = -1  # equal scores are answered alike
         place = int(f1.argmax())
-        below = scores[place + 1] if place + 1 < len(scores) else 0.0
-        thresholds[label] = float((scores[place] + below) / 2)
+        if f1[place] >= LEAST_F1:
+            below = scores[place + 1] if place + 1 < len(scores) else 0.0
+            thresholds[label] = float((scores[place] + below) / 2)
     return thresholds
