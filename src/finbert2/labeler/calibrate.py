@@ -104,7 +104,7 @@ def best_f1(shares: np.ndarray, gold: np.ndarray, labels: Sequence[str]) -> dict
     """Return for each label of a multi-label task the threshold of the best F1.
 
     0.5 for a label without positive rows, and for one whose best F1 is below `LEAST_F1`: a single row that was ranked
-    far down would have the label given to all above it (Lewis et al. 2004, JMLR 5, §5: SCutFBR).
+    far down would have the label given to all above it (SCutFBR: Yang, SIGIR 2001; Lewis et al., JMLR 5, 2004).
     """
     thresholds = dict.fromkeys(labels, 0.5)
     for number, label in enumerate(labels):
