@@ -9,7 +9,7 @@ help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 install:  ## .venv with the suite and its development tools
-	@sh -c '. ./setup.sh'
+	@sh -euc '. ./setup.sh'
 
 fix:  ## format and mend what ruff can
 	$(PYTHON) -m ruff check --fix . ; $(PYTHON) -m ruff format .

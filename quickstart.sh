@@ -7,11 +7,8 @@
 #
 # 首次运行会建立 .venv 并安装依赖；中断后用同一命令继续。sh quickstart.sh -h 列出参数。
 set -eu
-# DATA_DIR is relative to where the user stands, everything else to this folder.
-case "${1:-}" in
-  ''|-*|/*) ;;
-  *) data=$PWD/$1; shift; set -- "$data" "$@" ;;
-esac
+# DATA_DIR and a model's folder are relative to where the user stands, everything else to this folder.
+export FINBERT2_CALLED_FROM="$PWD"
 cd "$(dirname "$0")"
 . ./setup.sh
 

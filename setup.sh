@@ -31,10 +31,12 @@ else
       say "error: $base has no venv module: install it (Debian, Ubuntu: apt install python3-venv), or set FINBERT2_PYTHON"
       exit 2; }
     say "setting up .venv (a few minutes, once)"
-    [ -x "$python" ] || "$base" -m venv .venv
-    "$python" -m pip install --quiet --disable-pip-version-check -r requirements.txt
-    "$python" -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-    printf '%s\n' "$wanted" > .venv/installed
+    # One chain, whatever the caller does about errors: half an installation is never marked as a whole one.
+    { [ -x "$python" ] || "$base" -m venv .venv; } &&
+      "$python" -m pip install --quiet --disable-pip-version-check -r requirements.txt &&
+      "$python" -m pip install --quiet --disable-pip-version-check -e '.[dev]' &&
+      printf '%s\n' "$wanted" > .venv/installed || {
+      say "error: the installation failed, see above: mend the cause and run the same command again"; exit 2; }
   fi
 fi
 export FINBERT2_PYTHON="$("$python" -c 'import sys; print(sys.executable)')"

@@ -60,7 +60,7 @@ def render(name: str, make: Callable[[Any], Section]) -> str:
 def on_paper() -> str:
     """Return the plan for FinBERT2's own size."""
     measured = json.loads((RESULTS / "corpus_throughput.json").read_text(encoding="utf-8"))
-    rate = measured["mb_per_cpu_second"]["all"]
+    rate = plan.corpus_rate(measured)
     return "\n\n".join([
         "## The real thing, on paper",
         f"Computed by `benchmarks/plan.py`, not measured: H100s or H200s at {plan.PEAK / 1e12:.0f} TFLOP/s dense bf16 "
@@ -70,15 +70,17 @@ def on_paper() -> str:
         "reach 24 % (8 × A100, HuggingFace; H100, ModernBERT's code). Larger steps and `--torch_compile` were not "
         "measured there.",
         f"**Pretraining on {plan.TOKENS / 1e9:.0f} G tokens**: `NPROC=8 sh FinBERT2/pretrain/run_mlm.sh --train_data "
-        "corpus/train --bf16 true`, with `NNODES` for more machines; data parallel by NCCL.",
+        "corpus/train --bf16 true`, with `NNODES`, `NODE_RANK` and `MASTER_ADDR` on more machines; data parallel by "
+        "NCCL.",
         table(("model", "GPUs", "hours", "dollars", "tokens per second and GPU"), plan.pretraining()),
-        f"**A corpus of 200 GB**, cleaned and de-duplicated at the measured {rate} MB per CPU-second: `finbert2 "
-        "corpus prepare --executor slurm --slurm_partition cpu --num_proc 64`, datatrove's executor. A task holds "
-        "its own part alone; `choose`, one task, holds all verified pairs and one byte a document.",
+        f"**A corpus of 200 GB**, cleaned and de-duplicated at the measured {rate:.2f} MB per CPU-second (all steps "
+        "above but `decontaminate`, which has a flag of its own): `finbert2 corpus prepare --executor slurm "
+        "--slurm_partition cpu --num_proc 64`, datatrove's executor. A task holds its own part alone; `choose`, one "
+        "task, holds all verified pairs and one byte a document.",
         table(("cores", "hours", "dollars"), plan.corpus(rate)),
-        "**100 M passages** embedded, indexed and searched: one `finbert2 retriever index --uri http://milvus:19530` a "
-        "GPU, each with its own files of passages; rows go in by their id, so all write to one collection. A Milvus "
-        "cluster holds the graph and answers `finbert2 retriever search --uri …`.",
+        "**100 M passages** embedded, indexed and searched: one `finbert2 retriever index --corpus FILE --uri "
+        "http://milvus:19530` a GPU, each with its own file of passages; rows go in by their id, so all write to one "
+        "collection. A Milvus cluster holds the graph and answers `finbert2 retriever search --uri …`.",
         table(("what", "how much"), plan.passages()),
     ])  # fmt: skip
 
@@ -87,8 +89,9 @@ def main() -> None:
     """Write the page."""
     opening = (
         "# What it costs\n\nMade by `python benchmarks/performance_page.py` from `benchmarks/results/`; "
-        "`make bench DATA=…` measures everything anew. Medians of several runs, all arms of a table in one run. "
-        "CPU-seconds are of a shared machine: trust the ratios."
+        "`make bench DATA=…` measures everything anew. A benchmark with rounds measures its arms in turn and shows "
+        "medians; how many rounds stands with a table whose results hold it: one round does not say how much a number "
+        "varies. CPU-seconds are of a shared machine: trust the ratios."
     )
     FIGURES.mkdir(parents=True, exist_ok=True)
     page = [opening, *(render(name, make) for name, make in SECTIONS.items()), on_paper()]

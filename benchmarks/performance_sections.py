@@ -25,13 +25,25 @@ def card(found: dict[str, Any]) -> str:
     return f", {name}" if name else ""
 
 
+def medians(rounds: int) -> str:
+    """Return a sentence that says how often each arm was measured, after a blank."""
+    return f" Medians of {rounds} rounds." if rounds > 1 else " One round."
+
+
+def rounds_of(entry: dict[str, Any], arm: str) -> str:
+    """Return how often an arm of an entry was measured."""
+    rounds = entry["rounds"]
+    return str(rounds[arm] if isinstance(rounds, dict) else rounds)
+
+
 def corpus(found: dict[str, Any]) -> Section:
     """Steps of `corpus prepare`, and near duplicates beside the peers."""
     rates = {name.replace("_", " "): rate for name, rate in found["mb_per_cpu_second"].items()}
     peers = {name: found[name]["mb_per_cpu_second"] for name in ("datatrove", "text_dedup") if name in found}
     rows = [(name, f"{rate:,.1f}") for name, rate in rates.items()]
     rows += [(f"near duplicates by {name}", f"{rate:.2f}") for name, rate in peers.items()]
-    text = f"{found['documents']:,} documents, {found['megabytes']} MB, one process."
+    text = f"{found['documents']:,} documents, {found['megabytes']} MB, one process." + medians(found["runs"])
+    text += " `decontaminate`, a part of `all`: against texts cut out of these documents, so nearly all are hits."
     ours = {"finbert2": rates["near duplicates"]}
     return Section("Corpus: megabytes a CPU-second", text, ("step", "MB per CPU-second"), rows,
                    {"near duplicates": ours | peers}, "MB per CPU-second")  # fmt: skip
@@ -93,6 +105,9 @@ def step(found: dict[str, Any]) -> Section:
         "`original`: random padded batches and all logits. `stock`: length-grouped batches, fused AdamW. `ours …`: one "
         "technique switched off."
     )
+    times = {len(arm["rounds"]) for table in found["tables"].values() for arm in table["arms"].values()
+             if "rounds" in arm}  # fmt: skip
+    text += medians(min(times)) if times else ""
     last = "MFU" if on_gpu else "characters per CPU-second"
     head = ("arm", f"real tokens per {unit}", last, "ours is so many times as fast")
     title = f"Pretraining: a step, {layers} × {width}{card(found)}"
@@ -137,6 +152,7 @@ def inference(found: dict[str, Any]) -> Section:
         f"{speed['texts']} texts of SC_2's lengths (median {speed['median_characters']:.0f} characters), BERT-base, "
         f"{speed['threads']} threads. `original`: padded batches of 32, two forwards each. "
         "`ours torch` is in bf16 where the processor has it, original and `pipeline` in fp32."
+        + medians(min(map(len, speed["cpu_seconds"].values())))
     )
     head = ("way", "CPU-seconds", *(f"times as fast as {peer.replace('_', ' ')}" for peer in speed["times"]))
     bars = {name.replace("_", " "): {"CPU-seconds": value} for name, value in seconds.items()}
@@ -154,7 +170,7 @@ def inference_gpu(found: dict[str, Any]) -> Section:
         f"{found['texts']:,} texts of SC_2's lengths (median {found['median_characters']:.0f} characters), BERT-base, "
         f"strings to labels. `original`: padded batches of 32, two forwards each, fp32; the others in bf16: `pipeline` "
         f"in batches of {found['pipeline_batch']}, `trainer` in batches of {found['trainer_batch']} grouped by length, "
-        "ours at two token budgets a batch."
+        "ours at two token budgets a batch." + medians(min(map(len, found["seconds"].values())))
     )
     head = ("way", "texts per second", "GiB beside the weights", "labels equal to the original's")
     bars = {name.replace("_", " "): {"texts": rate} for name, rate in rates.items()}
@@ -179,10 +195,10 @@ def tuning(found: list[dict[str, Any]]) -> Section:
         for arm, value in one["arms"].items():
             ratio = f"{one['ours_over']:.2f}" if arm != "ours" else "–"
             memory_gib = f"{value['peak_memory_gib']:.2f}"
-            rows.append((setting, arm, f"{value['rows_per_second']:.1f}", memory_gib, ratio))
+            rows.append((setting, arm, rounds_of(one, arm), f"{value['rows_per_second']:.1f}", memory_gib, ratio))
             bars.setdefault(setting, {})[arm] = value["rows_per_second"] / one["arms"]["ours"]["rows_per_second"]
     text = "Same batches and weights; transformers' Trainer with batches grouped by length, padded to a multiple of 8."
-    head = ("model, task, batch", "arm", "rows per second", "peak GiB", "ours is so many times as fast")
+    head = ("model, task, batch", "arm", "rounds", "rows per second", "peak GiB", "ours is so many times as fast")
     return Section("Labeler: training", text, head, rows, bars, "rows per second, ours = 1")
 
 
@@ -195,12 +211,17 @@ def training(found: list[dict[str, Any]]) -> Section:
         for arm, value in one["arms"].items():
             ratio = one["ours_over"].get(arm)
             memory_gib = value.get("peak_memory_gib")
-            rows.append((setting, arm.replace("_", " "), f"{value['rows_per_second']:.3g}",
+            rows.append((setting, arm.replace("_", " "), rounds_of(one, arm), f"{value['rows_per_second']:.3g}",
                          "–" if memory_gib is None else f"{memory_gib:.2f}",
                          "–" if ratio is None else f"{ratio:.2f}"))  # fmt: skip
             bars.setdefault(setting, {})[arm.replace("_", " ")] = value["rows_per_second"] / ours
-    head = ("model, queries × group", "arm", "rows per second", "peak GiB", "ours is so many times as fast")
+    head = ("model, queries × group", "arm", "rounds", "rows per second", "peak GiB", "ours is so many times as fast")
     text = "Same batch, weights and loss in all arms."
+    if any(reason.startswith("not run") for one in found for reason in one["left_out"].values()):
+        text += (
+            " Where the time on a machine ended before all arms had run, the entry was put together from the lines of "
+            "those that had ([retriever.md](retriever.md))."
+        )
     return Section("Retriever: training", text, head, rows, bars, "rows per second, ours = 1")
 
 
@@ -212,12 +233,14 @@ def encoding(found: list[dict[str, Any]]) -> Section:
             ratio = one["over_sentence_transformers"].get(arm)
             score = value.get("ndcg@10")
             rows.append((f"{one['passages']:,} of {one['data']}, {one['model']}", arm.replace("_", " "),
+                         rounds_of(one, arm),
                          f"{value['texts_per_cpu_second']:.1f}", "–" if ratio is None else f"{ratio:.2f}",
                          f"{value['least_cosine']:.5f}", "–" if score is None else f"{score:.4f}"))  # fmt: skip
             bars.setdefault(one["data"], {})[arm.replace("_", " ")] = value["texts_per_cpu_second"]
     head = (
         "passages",
         "arm",
+        "rounds",
         "texts per CPU-second",
         "over sentence-transformers at its best",
         "least cosine",

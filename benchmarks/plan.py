@@ -4,7 +4,9 @@ FLOPs of a step by the usual count: 6 a parameter and token in training and 2 in
 attention of a token that sees s others (a third of that in inference), the head for masked tokens alone.
 """
 
+import statistics
 from dataclasses import dataclass
+from typing import Any
 
 TOKENS, MEAN_CONTEXT, MASKED = 32e9, 300, 0.15
 PEAK, UTILISATION, SCALING = 989e12, 0.23, {1: 1.0, 8: 0.95, 64: 0.85}  # H100 or H200, dense bf16
@@ -53,6 +55,14 @@ def pretraining() -> list[tuple[str, ...]]:
     return rows
 
 
+def corpus_rate(measured: dict[str, Any]) -> float:
+    """Return the megabytes a CPU-second of a preparation without `--decontaminate`, from the medians of its steps."""
+    runs = measured["cpu_seconds_of_each_run"]
+    return measured["megabytes"] / sum(
+        statistics.median(run[step] for run in runs) for step in runs[0] if step != "decontaminate"
+    )
+
+
 def corpus(mb_per_core_second: float, gigabytes: float = 200) -> list[tuple[str, ...]]:
     """Return rows: cores, hours, dollars of preparing so large a corpus at the measured rate."""
     seconds = gigabytes * 1e3 / mb_per_core_second
@@ -64,13 +74,9 @@ def corpus(mb_per_core_second: float, gigabytes: float = 200) -> list[tuple[str,
 def passages(count: float = 1e8, tokens: float = 150, width: int = 768) -> list[tuple[str, str]]:
     """Return rows: what, how much, for embedding, indexing and searching so many passages."""
     spent = {gpus: hours(count * tokens * SHAPES["base"].inference(tokens), gpus) for gpus in (1, 8)}
-    raw = count * width * 2 / 1e9
+    raw = count * width * 4 / 1e9  # `retriever index` makes a FLOAT_VECTOR field
     return [
         ("embedding, base, bf16", f"{spent[1]:.1f} hours on one GPU, {spent[8]:.1f} on 8"),
-        ("vectors in fp16", f"{raw:,.0f} GB on disk"),
-        ("the same cut to 256 dimensions (`--matryoshka_dims`)", f"{raw * 256 / width:,.0f} GB"),
-        (
-            "query nodes' memory, 256 dimensions and a graph of 32 links",
-            f"{(raw * 256 / width + count * 128 / 1e9):,.0f} GB",
-        ),
+        (f"vectors alone, {width} numbers in fp32", f"{raw:,.0f} GB on disk"),
+        ("query nodes' memory: the vectors and a graph of 32 links", f"{raw + count * 32 * 4 / 1e9:,.0f} GB"),
     ]

@@ -29,24 +29,26 @@ def write(
         "---", "", f"# {title}", "", "Made with [FinBERT2](https://github.com/valuesimplex/FinBERT).", "",
         "```python", use, "```", "",
         "| option | value |", "| --- | --- |",
-        *(f"| {name} | {options[name]} |" for name in RECIPE if options.get(name) is not None), "",
+        *(f"| {name} | {told(name, options[name])} |" for name in RECIPE if options.get(name) is not None), "",
         "| measure | value |", "| --- | --- |", *(f"| {name} | {value:.6g} |" for name, value in metrics.items()), "",
         *data_table(data), "",
     ]  # fmt: skip
     files.write_text(folder / "README.md", "\n".join(lines))
 
 
-def write_data(folder: Path, title: str) -> None:
-    """Write `README.md` into a folder of data: its files, and what its `results.json`, if any, says of their making."""
+def told(name: str, value: Any) -> Any:
+    """Return an option as a card tells it: of a checkpoint's folder the name alone."""
+    if name == "model_name_or_path" and value and Path(value).is_dir():
+        return Path(value).resolve().name
+    return value
+
+
+def write_data(folder: Path, title: str, held: Sequence[Path]) -> None:
+    """Write `README.md` into a folder of data: the files `held`, and what `results.json`, if any, says of them."""
     path = folder / "results.json"
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     counts = {name: value for name, value in results.items() if isinstance(value, int)}
     counts |= {f"dropped: {reason}": count for reason, count in results.get("dropped", {}).items()}
-    held = [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.is_file() and file.suffix in (".jsonl", ".csv", ".gz", ".zst")
-    ]
     lines = [
         "---", "language: zh", "tags:", "- finance", "---", "", f"# {title}", "",
         "Made with [FinBERT2](https://github.com/valuesimplex/FinBERT).", "",

@@ -1,13 +1,15 @@
 """What is uploaded, what stays, and what is refused; the Hub is a stand-in that keeps what it is given."""
 
-import fnmatch
+import functools
 import json
 from unittest import mock
 
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import filter_repo_objects
 
+from finbert2 import cards
 from finbert2.hub import push
 
 
@@ -30,8 +32,7 @@ class Hub:
     def upload_folder(self, folder_path, ignore_patterns, **options):
         """Note what goes up."""
         names = [str(path.relative_to(folder_path)) for path in folder_path.rglob("*") if path.is_file()]
-        kept = [name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in ignore_patterns)]
-        Hub.calls["upload"] = (sorted(kept), options)
+        Hub.calls["upload"] = (sorted(filter_repo_objects(names, ignore_patterns=ignore_patterns)), options)
         return "https://hub/commit/1"
 
 
@@ -87,15 +88,46 @@ def test_a_model_goes_up_without_what_its_training_left(model, capsys):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_records_and_texts_stay_at_any_depth(model, kind):
+    for name in (
+        "evaluate/args.json", "evaluate/results.json", "evaluate/predictions.jsonl", "evaluate/report.html",
+        "evaluate/runs/a.trec", "evaluate/worst/a.html", "predictions.jsonl", "predictions.csv", "parity.jsonl",
+        "mined.jsonl.results.json", "mined.jsonl.cache/0.npy", "train_label_errors.jsonl", "dropped/too_short.jsonl",
+        "seeds/seed-1/model.safetensors", "onnx/results.json", ".work/plan.json", "train/.0.jsonl",
+    ):  # fmt: skip
+        (model / name).parent.mkdir(parents=True, exist_ok=True)
+        (model / name).write_text("/home/me", encoding="utf-8")
+    (model / "train").mkdir(exist_ok=True)
+    (model / "train" / "0.jsonl").write_text("{}", encoding="utf-8")
+    call("--folder", model, "--repo", "me/x", "--kind", kind)
+    assert Hub.calls["upload"][0] == [
+        "README.md", "config.json", "labeler.json", "model.safetensors", "onnx/model.onnx", "tokenizer.json",
+        "train/0.jsonl",
+    ]  # fmt: skip
+
+
+def test_a_card_names_no_path_of_the_checkpoint(tmp_path):
+    start = tmp_path / "mine" / "retromae"
+    start.mkdir(parents=True)
+    for name, told in ((str(start), "retromae"), ("hfl/rbt3", "hfl/rbt3")):
+        cards.write(tmp_path, "fin", "use", [], {"model_name_or_path": name}, {})
+        card = (tmp_path / "README.md").read_text(encoding="utf-8")
+        assert f"| model_name_or_path | {told} |" in card and str(tmp_path) not in card
+
+
 def test_data_gets_a_card_that_names_no_path(tmp_path):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "0.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    (tmp_path / "dropped").mkdir()
+    (tmp_path / "dropped" / "table.jsonl").write_text('{"text": "b"}\n', encoding="utf-8")
     record = {"documents_in": 9, "documents_out": 1, "dropped": {"too_short": 8}, "data": {"/home/me/x.jsonl": {}}}
     (tmp_path / "results.json").write_text(json.dumps(record), encoding="utf-8")
     call("--folder", tmp_path, "--repo", "me/corpus", "--kind", "dataset", "--private", "false")
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlanguage: zh\n") and "# corpus" in card and "/home/me" not in card
     assert "| documents_in | 9 |" in card and "| dropped: too_short | 8 |" in card and "| 0.jsonl | 14 | " in card
+    assert "table.jsonl" not in card
     assert Hub.calls["upload"][0] == ["README.md", "train/0.jsonl"] and Hub.calls["repo"][1]["private"] is False
 
 
@@ -113,6 +145,7 @@ def test_what_is_refused(model, tmp_path, capsys):
     )
     empty = tmp_path / "empty"
     empty.mkdir()
+    (empty / "predictions.jsonl").write_text("{}", encoding="utf-8")
     assert refused(capsys, "--folder", empty, "--repo", "me/x", "--kind", "dataset").startswith(
         f"error: {empty} holds no data"
     )
@@ -122,3 +155,12 @@ def test_a_hub_that_says_no_is_told_with_the_way_out(model, capsys):
     Hub.refuses = True
     message = refused(capsys, "--folder", model, "--repo", "me/x")
     assert message.startswith("error: me/x could not be written (401 Unauthorized") and "HF_TOKEN" in message
+
+
+def test_a_connection_that_is_refused_is_one_message(model, capsys, monkeypatch):
+    """The real client against a port where nobody listens."""
+    real = functools.partial(huggingface_hub.hf_api.HfApi, endpoint="http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub, "HfApi", real)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    message = refused(capsys, "--folder", model, "--repo", "me/x")
+    assert message.startswith("error: me/x could not be written (") and "check the network" in message

@@ -65,6 +65,8 @@ def output(tmp_path):
     write(tmp_path / "tokenizer" / "words.csv", "word,occurrences,tokens_saved\n营业收入,30,90\n")
     write(tmp_path / "topics" / "topics.csv", "topic,size,words,example_1\n0,42,光伏 组件,光伏周报\n")
     write(tmp_path / "mlm" / "loss.svg", "<svg><!-- the curve --></svg>")
+    write(tmp_path / "mlm" / "config.json", '{"num_hidden_layers": 6, "hidden_size": 384}')
+    write(tmp_path / "mlm" / "args.json", '{"mask_ratio": 0.4}')
     write(tmp_path / "retriever" / "search.log", "1. 美联储 & 科技股")
     return tmp_path
 
@@ -80,6 +82,7 @@ def test_the_page_holds_every_stage_and_escapes_names(output):
         "/data/&lt;我的&gt;",
         "0.875",
         "123,456",
+        "6 层 × 384 的 BERT，全词掩码 40%",
     ):
         assert told in page
     assert "心情<b>" not in page

@@ -8,12 +8,9 @@ from typing import Any, Literal
 
 from finbert2 import args, cards, runtime
 from finbert2.errors import UserError
+from finbert2.uploads import LEFT_BEHIND, refusals
 
-# What a run leaves beside its result: none of it is for others, and the records name local paths.
-LEFT_BEHIND = (
-    "checkpoint-*/*", "tokens/*", "runs/*", "work/*", "*.parts/*", "*.log", "args.json", "results.json",
-    "test_predictions.jsonl", "report.html", ".*",
-)  # fmt: skip
+DATA = (".jsonl", ".csv", ".parquet", ".gz", ".zst")
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -40,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(f"--repo {options.repo!r} is no name on the Hub: owner/name is expected")
     check(folder, options.kind)
     if options.kind == "dataset" and not (folder / "README.md").exists():
-        cards.write_data(folder, options.repo.split("/")[1])
+        cards.write_data(folder, options.repo.split("/")[1], data_of(folder))
     sys.stdout.write(f"{upload(folder, options)}\n")
 
 
@@ -56,16 +53,24 @@ def check(folder: Path, kind: str) -> None:
                 f"{folder} has no {' and no '.join(missing)}: push what a training of this suite wrote, "
                 "or a tokenizer together with the checkpoint that it was grown for"
             )
-    elif not [path for path in folder.rglob("*") if path.suffix in (".jsonl", ".csv", ".parquet", ".gz", ".zst")]:
+    elif not data_of(folder):
         raise UserError(
-            f"{folder} holds no data (.jsonl, .csv, .parquet, .gz, .zst): name another folder or --kind model"
+            f"{folder} holds no data ({', '.join(DATA)}) but what stays behind (docs/publishing.md): "
+            "name another folder or --kind model"
         )
+
+
+def data_of(folder: Path) -> list[Path]:
+    """Return the files of data that go up, in sorted order."""
+    from huggingface_hub.utils import filter_repo_objects
+
+    names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in DATA]
+    return [folder / name for name in filter_repo_objects(names, ignore_patterns=LEFT_BEHIND)]
 
 
 def upload(folder: Path, options: PushArguments) -> Any:
     """Make the repository and upload what is for others; return the address of the commit."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     api = HfApi()
     try:
@@ -74,9 +79,9 @@ def upload(folder: Path, options: PushArguments) -> Any:
             api.create_branch(options.repo, repo_type=options.kind, branch=options.revision, exist_ok=True)
         return api.upload_folder(
             repo_id=options.repo, folder_path=folder, repo_type=options.kind, revision=options.revision,
-            commit_message=options.message, ignore_patterns=list(LEFT_BEHIND),
+            commit_message=options.message, ignore_patterns=LEFT_BEHIND,
         )  # fmt: skip
-    except (HfHubHTTPError, ConnectionError) as error:
+    except refusals() as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"{options.repo} could not be written ({first}): set HF_TOKEN to a token that may write there, and check "

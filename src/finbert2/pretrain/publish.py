@@ -5,26 +5,24 @@ from pathlib import Path
 from typing import Any
 
 from finbert2.errors import UserError
-
-LEFT_AT_HOME = ("checkpoint-*", "checkpoint-*/**", "tokens/**", "runs/**", "*.part")
+from finbert2.uploads import LEFT_BEHIND, refusals
 
 
 def publish(folder: Path, training_args: Any) -> str:
-    """Upload a model folder, checkpoints and token cache left out, and return its address.
+    """Upload a model folder, what the run left beside the model left out, and return its address.
 
     The repository is `--hub_model_id`, by default the folder's name; the token comes from the client's own login or
     HF_TOKEN. Raises `UserError` if the Hub does not take it: the folder is whole, so that the upload can be repeated.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     api, name = HfApi(token=training_args.hub_token or os.environ.get("HF_TOKEN")), training_args.hub_model_id
     try:
         address = api.create_repo(name or folder.name, private=training_args.hub_private_repo, exist_ok=True)
-        api.upload_folder(repo_id=address.repo_id, folder_path=folder, ignore_patterns=list(LEFT_AT_HOME))
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError) as error:
+        api.upload_folder(repo_id=address.repo_id, folder_path=folder, ignore_patterns=LEFT_BEHIND)
+    except refusals() as error:
         raise UserError(
             f"{folder} is whole, but the Hub did not take it ({str(error).splitlines()[0]}): check the network and "
-            f"`hf auth login`, then: hf upload {name or folder.name} {folder} --exclude 'checkpoint-*' 'tokens/*'"
+            f"`hf auth login`, then: finbert2 hub push --folder {folder} --repo {name or f'OWNER/{folder.name}'}"
         ) from None
     return str(address)

@@ -29,8 +29,15 @@ class QuickstartArguments:
     model: str = args.option("checkpoint to start from (default: the variable MODEL; none: from scratch)", default="")
 
     def __post_init__(self) -> None:
-        """Take the checkpoint from the environment if no flag names one."""
+        """Take the checkpoint from the environment if no flag names one; of a folder the whole path, as steps move."""
         self.model = self.model or os.environ.get("MODEL", "")
+        if self.model and from_the_user(self.model).is_dir():
+            self.model = str(from_the_user(self.model))
+
+
+def from_the_user(path: str) -> Path:
+    """Return a path as the user meant it: `quickstart.sh` leaves the folder that it was called from."""
+    return (Path(os.environ.get("FINBERT2_CALLED_FROM", "")) / path).resolve()
 
 
 @args.command
@@ -43,7 +50,8 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(
             "the quickstart runs the scripts of a clone of the repository: clone it and run sh quickstart.sh"
         )
-    found = inventory.data_folder(Path(folder).resolve()) if folder else inventory.sample_data(ROOT)
+    folder = str(from_the_user(folder)) if folder else None
+    found = inventory.data_folder(Path(folder)) if folder else inventory.sample_data(ROOT)
     output = Path(options.output_dir).resolve()
     begin(output, found, options.model)
     prepare_samples(found, output)

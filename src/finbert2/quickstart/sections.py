@@ -6,7 +6,7 @@ from typing import Any
 
 from finbert2 import files, plots
 from finbert2.quickstart.inventory import Inventory
-from finbert2.quickstart.report import Results, Section
+from finbert2.quickstart.report import Results, Section, load
 
 EXAMPLE_TOPICS, EXAMPLE_WORDS = 12, 10
 
@@ -59,9 +59,11 @@ def tokenizer(output: Path, stage: Results) -> Section:
 
 
 def mlm(output: Path, stage: Results) -> Section:
-    """Masked language modelling."""
+    """Masked language modelling: the model's shape and the masks as the run itself wrote them down."""
+    model, recipe = load(output / "mlm", "config.json"), load(output / "mlm", "args.json")
+    shape = f"{model['num_hidden_layers']} 层 × {model['hidden_size']} 的 BERT"
     return pretraining(
-        output / "mlm", stage, "MLM 预训练", "4 层 × 256 的 BERT，全词掩码 15%，变长打包",
+        output / "mlm", stage, "MLM 预训练", f"{shape}，全词掩码 {recipe['mask_ratio']:.0%}，变长打包",
         "NPROC=8 sh FinBERT2/pretrain/run_mlm.sh --train_data 语料",
     )  # fmt: skip
 
