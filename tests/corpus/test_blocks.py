@@ -83,3 +83,25 @@ def test_lines_are_counted_as_they_are_numbered(tmp_path, data, lines):
     (tmp_path / "a.txt").write_bytes(data)
     (tmp_path / "a.txt.gz").write_bytes(gzip.compress(data))
     assert blocks.count_records(tmp_path / "a.txt") == blocks.count_records(tmp_path / "a.txt.gz") == lines
+
+
+def test_rows_of_a_csv_are_counted_as_they_are_numbered_bad_ones_too(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'text,n\n"a\nb",1\nc,2,3\n' + "\u6da8".encode("gb18030") + b",4\n\nd,5\n")
+    counted: list[str] = []
+    block = blocks.Block(str(path), "turns", 0, 1)
+    read = list(reading.read_block(block, lambda reason, message: counted.append(reason)))
+    assert blocks.count_records(path) == read[-1].number + 1 == 4 and counted == ["not_csv", "not_utf8"]
+
+
+def test_what_cannot_be_counted_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text('text\na\n"b\n')
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b"x\n" * 99)[:-9])
+    for name, message in (
+        ("a.csv", "line 3 is not CSV (unexpected end of data): mend the quotes of the line"),
+        ("b.jsonl.gz", "cannot be unpacked (Compressed file ended before the end-of-stream marker was reached): "
+         "make or fetch it anew"),
+    ):  # fmt: skip
+        with pytest.raises(UserError) as refused:
+            blocks.count_records(tmp_path / name)
+        assert str(refused.value) == f"{tmp_path / name} {message}"

@@ -33,6 +33,38 @@ def test_a_disclaimer_runs_to_the_end(title):
     assert clean(f"{SENTENCE}。\n{title}\n本报告不构成投资建议。\n买入") == f"{SENTENCE}。"
 
 
+BODY = f"{SENTENCE}。公司订单饱满，产能利用率保持高位，经营活动现金流持续改善，预计全年业绩稳步提升。"
+NOTICES = (
+    "本报告仅供某某证券客户使用，不构成任何投资建议。",
+    "本公司具有中国证监会核准的证券投资咨询业务资格，本报告仅供客户使用。",
+)
+
+
+@pytest.mark.parametrize("notice", NOTICES)
+def test_what_stands_before_a_disclaimer_in_its_line_stays(notice):
+    assert clean(f"某公司点评：业绩超预期\n{BODY}{notice}") == f"某公司点评：业绩超预期\n{BODY}"
+
+
+@pytest.mark.parametrize("notice", NOTICES)
+def test_a_long_disclaimer_goes_though_it_is_most_of_the_document(notice):
+    rest = "本报告的信息均来源于公开资料，本公司不保证其准确。\n买入：相对基准指数涨幅15%以上。\n" * 4
+    assert clean(f"某公司点评：业绩超预期\n{notice}\n{rest}") == "某公司点评：业绩超预期"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "重要声明：本公司董事会、监事会及全体董事保证年度报告内容的真实、准确、完整，不存在虚假记载。", "重要声明",
+        "特别声明：公司不存在应披露而未披露的事项。", "评级标准方面，三家机构的口径并不一致。", "免责声明", *NOTICES,
+    ],
+)  # fmt: skip
+def test_no_document_is_cut_to_its_title(line):
+    """An annual report opens with a declaration, a table of contents lists it, a page's footer repeats it."""
+    text = f"某公司2023年年度报告摘要\n{line}\n一、公司基本情况\n{BODY}\n二、主要财务数据\n公司拟每十股派发现金两元，"
+    text += "不送红股，不以公积金转增股本；分红方案尚需股东大会通过。"
+    assert clean(text) == text
+
+
 def test_a_disclaimer_at_the_very_start_is_only_a_heading():
     assert clean(f"免责声明\n{SENTENCE}。") == f"免责声明\n{SENTENCE}。"
 
@@ -63,9 +95,28 @@ def test_sources_and_notices_inside_a_line_are_taken_out():
     assert drop_boilerplate([line]) == ["营收增长。利润下降。"]
 
 
-def test_repeated_lines_go_unless_they_are_short():
-    lines = ["某证券研究所", "买入", SENTENCE, "某证券研究所", "买入", SENTENCE, "买入"]
-    assert drop_repeated(lines) == ["某证券研究所", "买入", SENTENCE, "买入", "买入"]
+def test_repeated_sentences_and_page_headers_go():
+    lines = ["某公司业绩点评", "某证券研究所", "买入", BODY, "某证券研究所", "买入", BODY, "某公司业绩点评", "点五"]
+    assert drop_repeated(lines) == ["某公司业绩点评", "某证券研究所", "买入", BODY, "买入", "点五"]
+
+
+@pytest.mark.parametrize(
+    "answer", ["□适用 √不适用", "审议结果：通过", "表决结果：同意9票，反对0票，弃权0票，回避0票。"]
+)
+def test_answers_that_occur_again_stay(answer):
+    lines = [f"议案{number}：关于{SENTENCE[3 * number :]}的议案" for number in range(4)]
+    lines = [part for line in lines for part in (line, answer)]
+    assert drop_repeated(lines) == lines
+
+
+def test_cells_of_a_table_that_occur_again_stay():
+    lines = ["前十名股东", "人民币普通股", BODY, "人民币普通股", "公司拟每十股派发现金两元，分红方案尚需股东大会通过。"]
+    assert drop_repeated(lines) == lines
+
+
+def test_answers_go_where_they_would_have_the_document_dropped():
+    lines = [SENTENCE, *["□适用 √不适用"] * 20]
+    assert drop_repeated(lines) == lines[:2]
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,26 @@ def index(tmp_path) -> Index:
     return Index.read([str(tmp_path / "a.jsonl")])
 
 
-def test_every_string_of_a_row_is_a_text():
-    row = {"a": "甲", "b": ["乙", {"c": "丙"}], "d": 1, "e": None}
+def test_texts_are_taken_from_the_fields_that_hold_them():
+    row = {"Text": "甲", "pos": ["乙", 3], "passages": [{"text": "丙", "_id": "丁"}], "company": "戊", "date": "2024"}
     assert list(texts_in(row)) == ["甲", "乙", "丙"]
+    assert list(texts_in({"body": "己", "meta": {"title": "庚"}}, ("body", "title"))) == ["己", "庚"]
+
+
+def test_what_else_is_known_of_a_text_is_not_looked_for(tmp_path):
+    row = {"text": LONG, "company": "某某新能源汽车股份有限公司", "date": "2024-03-01 08:30:00"}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    index = Index.read([str(tmp_path / "a.jsonl")])
+    assert index.texts == 1 and not index.contaminates(f"某某新能源汽车股份有限公司2024-03-01 08:30:00公告：{OTHER}")
+
+
+@pytest.mark.parametrize("gap", [" ", "\t"])
+def test_the_characters_of_a_tagged_file_are_joined_to_sentences(tmp_path, gap):
+    tagged = ["".join(f"{c}{gap}{'B-ORG' if n == 0 else 'O'}\n" for n, c in enumerate(t)) for t in (TITLE, LONG)]
+    (tmp_path / "test.txt").write_text("\n".join(tagged), encoding="utf-8")
+    index = Index.read([str(tmp_path / "test.txt")])
+    assert index.texts == 2 and index.contaminates(f"{OTHER}{TITLE}") and index.contaminates(LONG)
+    assert not index.contaminates(OTHER)
 
 
 @pytest.mark.parametrize(
@@ -56,13 +73,28 @@ def test_files_of_all_formats_are_read(tmp_path):
     assert index.texts == 2 and index.contaminates(TITLE) and index.contaminates(LONG)
 
 
-def test_evaluation_files_without_texts_are_refused(tmp_path):
-    (tmp_path / "a.csv").write_text("text,label\n涨,1\n", encoding="utf-8")
+def test_a_file_without_texts_is_refused_by_its_name(tmp_path):
+    (tmp_path / "a.csv").write_text(f"text,label\n{TITLE},1\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text(f"正文,label\n{LONG},1\n", encoding="utf-8")
     with pytest.raises(UserError) as refused:
-        Index.read([str(tmp_path / "a.csv")])
+        Index.read([str(tmp_path)])
     assert str(refused.value) == (
-        f"--decontaminate {tmp_path}/a.csv: no text of {MIN_CHARACTERS} characters or more was found"
+        f"--decontaminate {tmp_path}/b.csv: no text of 10 characters or more was found; it has '正文', 'label', and "
+        "texts are looked for in: text, title, metadata, query, question, pos, neg, passage, passages, answer, "
+        "answers, content, sentence, sentence1, sentence2, headline, abstract, summary. "
+        "Rename the column of the texts, or leave the file out"
     )
+    assert Index.read([str(tmp_path)], text_field="正文").texts == 2
+
+
+def test_names_of_labels_and_judgements_beside_texts_are_passed_over(tmp_path):
+    (tmp_path / "labels.csv").write_text("label,name\n0,一个有十多个字的类别名称\n", encoding="utf-8")
+    (tmp_path / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n", encoding="utf-8")
+    with pytest.raises(UserError) as refused:
+        Index.read([str(tmp_path)])
+    assert str(refused.value) == f"--decontaminate {tmp_path}: no text of {MIN_CHARACTERS} characters or more was found"
+    (tmp_path / "test.csv").write_text(f"text,label\n{TITLE},0\n", encoding="utf-8")
+    assert Index.read([str(tmp_path)]).texts == 1
 
 
 def test_plain():

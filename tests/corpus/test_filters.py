@@ -37,6 +37,12 @@ def test_each_document_gets_one_reason_or_none(text, reason):
     assert drop_reason(text) == reason
 
 
+def test_answers_that_minutes_repeat_are_no_repetition():
+    rows = [f"议案{number}：{TEXT[number * 5 :]}" for number in range(3)]
+    assert drop_reason("\n".join(f"{row}\n表决结果：同意9票，反对0票。" for row in rows)) is None
+    assert drop_reason("\n".join(f"{row}\n来源页：公司网站与媒体报道。" for row in rows)) == "repeated_lines"
+
+
 def test_full_width_digits_and_underscores_are_symbols():
     assert filters.SYMBOL.findall("１_％A营1 ") == ["１_％", "1 "]
     assert filters.characters_in(filters.SYMBOL, "１_％A营1 ") == 5

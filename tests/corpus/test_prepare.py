@@ -1,18 +1,13 @@
 import gzip
 import json
-import os
 import random
 import resource
-import signal
-import subprocess
-import sys
-import time
 import zlib
 
 import pytest
 
 from finbert2 import files
-from finbert2.corpus import pipeline, prepare
+from finbert2.corpus import prepare
 
 TEXT = "第{}号公告：公司前三季度实现营业收入{}亿元，净利润同比增长{}%，经营活动现金流持续改善，订单饱满。"
 PAGE = "请务必阅读正文之后的免责声明部分"
@@ -129,34 +124,6 @@ def test_without_its_results_the_run_makes_the_same_files_again(planted):
     assert content(output) == before and again["dropped"] == results["dropped"]
 
 
-@pytest.mark.parametrize("num_proc", [1, 2])  # another number of processes must not lose or repeat documents
-def test_a_killed_run_goes_on(tmp_path, monkeypatch, num_proc):
-    source = write(tmp_path / "a.jsonl", [prose(seed) for seed in range(30)])
-    whole = prepared(source, tmp_path / "whole")
-
-    judge = pipeline.Clean.judge
-
-    def interrupted(self, rank):
-        judged = judge(self, rank)
-
-        def at_17(number, doc):
-            if doc.metadata["n"] == 17:
-                raise KeyboardInterrupt
-            return judged(number, doc)
-
-        return at_17
-
-    monkeypatch.setattr(pipeline.Clean, "judge", interrupted)
-    with pytest.raises(SystemExit) as stopped:
-        prepared(source, tmp_path / "killed")
-    assert stopped.value.code == 130 and not (tmp_path / "killed" / "results.json").exists()
-    assert len(list((tmp_path / "killed" / ".work").glob("logs/clean/completions/*"))) == 1  # of two tasks
-    monkeypatch.undo()
-    resumed = prepared(source, tmp_path / "killed", num_proc=num_proc)
-    assert (resumed["documents_in"], resumed["documents_out"]) == (30, whole["documents_out"]) == (30, 30)
-    assert content(tmp_path / "killed") == content(tmp_path / "whole")
-
-
 def test_two_processes_write_the_same_documents(tmp_path):
     source = write(tmp_path / "a.jsonl", [prose(seed % 25) for seed in range(40)])
     one, two = (prepared(source, tmp_path / str(n), "--valid_fraction", "0.3", num_proc=n) for n in (1, 2))
@@ -182,58 +149,6 @@ def test_a_sample_of_a_packed_file_is_the_sample_of_the_plain_one(tmp_path):
         prepared(tmp_path / name, tmp_path / name[0], "--max_documents", "10")
     plain, packed = ({row["n"] for row in lines(tmp_path / name, "train")} for name in "ab")
     assert plain == packed and len(plain) >= 9
-
-
-def test_sample():
-    drawn = prepare.sample(10, 3, seed=4)
-    assert drawn.tolist() == sorted(set(drawn.tolist())) == prepare.sample(10, 3, seed=4).tolist()
-    assert len(drawn) == 3 and drawn.min() >= 0 and drawn.max() < 10
-
-
-@pytest.mark.slow
-def test_a_process_that_is_killed_leaves_only_whole_files_and_goes_on(tmp_path):
-    source = write(tmp_path / "a.jsonl", [prose(seed, 400) for seed in range(1500)])
-    whole = prepared(source, tmp_path / "whole", num_proc=2)
-    output, done = tmp_path / "killed", tmp_path / "killed" / ".work" / "logs" / "clean" / "completions"
-    flags = ["--input", str(source), "--output_dir", str(output), "--num_proc", "2"]
-    run = subprocess.Popen([sys.executable, "-m", "finbert2", "corpus", "prepare", *flags], start_new_session=True)
-    while not list(done.glob("*")):
-        assert run.poll() is None
-        time.sleep(0.01)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    assert not (output / "results.json").exists()
-    cleaned = {path: path.stat().st_mtime_ns for path in (output / ".work" / "cleaned").glob("*.zst")}
-    finished = {path.name for path in done.glob("*")}
-    assert all(sum(1 for _ in files.read_lines(path)) for path in cleaned)  # whole: each unpacks to its end
-
-    def compare(*arguments):
-        for path, written in cleaned.items():
-            assert path.name[:5] not in finished or path.stat().st_mtime_ns == written
-        return summarise(*arguments)
-
-    summarise = prepare.summarise
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(prepare, "summarise", compare)
-        resumed = prepared(source, output, num_proc=2)
-    assert resumed["documents_out"] == whole["documents_out"] == 1500
-    assert content(output) == content(tmp_path / "whole")
-
-
-def test_an_input_that_changed_after_the_kill_begins_anew(tmp_path, monkeypatch, caplog):
-    source = write(tmp_path / "a.jsonl", [prose(seed) for seed in range(6)])
-
-    def killed(*arguments):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched, pytest.raises(SystemExit):
-        patched.setattr(prepare, "summarise", killed)
-        prepared(source, tmp_path / "o")
-    write(source, [prose(seed) for seed in range(3, 13)])
-    with caplog.at_level("INFO"):
-        results = prepared(source, tmp_path / "o")
-    assert results["documents_out"] == len(lines(tmp_path / "o", "train") + lines(tmp_path / "o", "valid")) == 10
-    assert "the input has changed since the run was interrupted" in caplog.text
 
 
 def test_documents_with_evaluation_texts_go(tmp_path):

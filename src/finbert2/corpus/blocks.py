@@ -3,6 +3,7 @@
 One pass that only counts line ends is enough to tell each task where it starts and with which line number.
 """
 
+import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from finbert2.errors import UserError
 
 SUFFIXES = (*files.TEXT_SUFFIXES, ".parquet")
 SCAN = 2**20
+LONGEST_LINE = 2**27
 LARGEST_TASK = 2**26  # bytes of text: what a task keeps of its documents stays below half a gigabyte
 UNPACKED = 3  # bytes of Chinese text in a byte of a packed file
 
@@ -153,17 +155,35 @@ def count_rows(path: Path) -> int:
 
 
 def count_records(path: Path) -> int:
-    """Return the records of a source: rows of a table or CSV, lines of anything else, empty ones too."""
+    """Return the records of a source: rows of a table or CSV, lines of anything else, bad ones and empty ones too."""
     if is_table(path):
         return count_rows(path)
-    if files.suffix(path) in (".csv", ".tsv"):
-        return sum(1 for _ in files.read_rows(path))
-    opened = open_bytes(path)
-    with opened as file:
-        ends, last = 0, b"\n"
-        while data := file.read(SCAN):
-            ends, last = ends + data.count(b"\n"), data[-1:]
+    try:
+        with open_bytes(path) as file:
+            return count_csv(path, file) if files.suffix(path) in (".csv", ".tsv") else count_lines(file)
+    except files.DAMAGED as error:
+        raise UserError(f"{path} cannot be unpacked ({error}): make or fetch it anew") from None
+
+
+def count_lines(file: IO[bytes]) -> int:
+    """Return the lines of a file, the last one also if it has no end."""
+    ends, last = 0, b"\n"
+    while data := file.read(SCAN):
+        ends, last = ends + data.count(b"\n"), data[-1:]
     return ends + (last != b"\n")
+
+
+def count_csv(path: Path, file: IO[bytes]) -> int:
+    """Return the rows of a CSV or TSV file as they are numbered when read: whatever is wrong inside one."""
+    csv.field_size_limit(LONGEST_LINE)
+    lines = (line.decode("utf-8", "replace") for line in file)
+    reader = csv.DictReader(lines, delimiter="\t" if files.suffix(path) == ".tsv" else ",", strict=True)
+    try:
+        return sum(1 for _ in reader)
+    except csv.Error as error:
+        raise UserError(
+            f"{path} line {reader.line_num + 1} is not CSV ({error}): mend the quotes of the line"
+        ) from None
 
 
 def open_bytes(path: Path) -> IO[bytes]:

@@ -1,7 +1,8 @@
 """Finding documents that contain evaluation texts, so that a model is not tested on what it was trained on."""
 
+import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ from finbert2.errors import UserError
 WIDTH, MIN_CHARACTERS = 13, 10
 MIN_SHARE = 0.5  # of an evaluation text's runs: an excerpt or an edited copy counts, a stock phrase does not
 FILTER_BITS = 22
+# Where the suite's own evaluation files and the usual public ones have their texts. What else a row has (a company, a
+# date with its time, an instruction) stands in many documents that have nothing to do with it.
+FIELDS = (
+    "text", "title", "metadata", "query", "question", "pos", "neg", "passage", "passages", "answer", "answers",
+    "content", "sentence", "sentence1", "sentence2", "headline", "abstract", "summary",
+)  # fmt: skip
+# What stands beside texts in a folder of evaluation files, and has none: names of labels, judgements of BEIR.
+BESIDE_TEXTS = {"label", "name", "query-id", "corpus-id", "score"}
+TAGGED = re.compile(r"(\S?)[ \t]*(?:O|[BIES]-\S+)")
 
 
 def plain(text: str) -> str:
@@ -25,13 +35,63 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFKC", IGNORED.sub("", text.lower()))
 
 
-def texts_in(value: Any) -> Iterator[str]:
-    """Yield every string inside a record's value: a row has its texts as fields or as lists of them."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from texts_in(part)
+def texts_in(value: Any, fields: Iterable[str] = FIELDS) -> Iterator[str]:
+    """Yield the texts of a record: the strings, and lists of strings, of the fields that hold texts."""
+    for part in value if isinstance(value, list) else []:
+        yield from texts_in(part, fields)
+    for name, part in value.items() if isinstance(value, dict) else []:
+        if name.lower() in fields:
+            yield from (one for one in (part if isinstance(part, list) else [part]) if isinstance(one, str))
+        if isinstance(part, dict | list):
+            yield from texts_in(part, fields)
+
+
+def sentences(records: Iterable[reading.Record]) -> Iterator[str]:
+    """Yield the lines of a plain file, those of CoNLL (a character, its tag) joined to sentences at the blank lines."""
+    characters: list[str] = []
+    before = -1
+    for record in records:
+        line = record.values["text"]
+        tagged = TAGGED.fullmatch(line)
+        if characters and (tagged is None or record.number != before + 1):
+            yield "".join(characters)
+            characters = []
+        if tagged is None:
+            yield line
+        else:
+            characters.append(tagged[1])
+        before = record.number
+    yield "".join(characters)
+
+
+def evaluation_texts(path: Path, fields: Iterable[str]) -> Iterator[np.ndarray]:
+    """Yield the texts of an evaluation file that are long enough, as codes; raise `UserError` if there are none."""
+    names: dict[str, None] = {}
+    found = False
+    for text in texts_of(path, fields, names):
+        codes = codes_of(plain(text))
+        if len(codes) >= MIN_CHARACTERS:
+            found = True
+            yield codes
+    if not found and not (names and BESIDE_TEXTS.issuperset(names)):
+        raise UserError(
+            f"--decontaminate {path}: no text of {MIN_CHARACTERS} characters or more was found; it has "
+            f"{', '.join(map(repr, names)) or 'no rows'}, and texts are looked for in: {', '.join(fields)}. "
+            "Rename the column of the texts, or leave the file out"
+        )
+
+
+def texts_of(path: Path, fields: Iterable[str], names: dict[str, None]) -> Iterator[str]:
+    """Yield the texts of a file, and add the names of its fields to `names`."""
+    parts = (block for block, _ in blocks.cut(path, blocks.LARGEST_TASK, 0))
+    records = (record for block in parts for record in reading.read_block(block, reading.stop))
+    if files.suffix(path) == ".txt":
+        names["text"] = None
+        yield from sentences(records)
+        return
+    for record in records:
+        names.update(dict.fromkeys(record.values))
+        yield from texts_in(record.values, fields)
 
 
 @dataclass(frozen=True)
@@ -80,19 +140,16 @@ class Index:
     grams: tuple[Grams, ...]
 
     @classmethod
-    def read(cls, paths: Sequence[str]) -> "Index":
+    def read(cls, paths: Sequence[str], text_field: str = "text") -> "Index":
         """Return the index of all texts in files of any format that the corpus is read from.
 
-        Raises `UserError` if none of them is long enough.
+        Texts are looked for in `FIELDS` and in `text_field`. Raises `UserError` for a file that has none.
         """
+        fields = tuple(dict.fromkeys([*FIELDS, text_field.lower()]))
         found: dict[int, list[np.ndarray]] = {}
         for path in blocks.sources(paths):
-            for block, _ in blocks.cut(path, blocks.LARGEST_TASK, 0):
-                for record in reading.read_block(block, reading.stop):
-                    for text in texts_in(record.values):
-                        codes = codes_of(plain(text))
-                        if len(codes) >= MIN_CHARACTERS:
-                            found.setdefault(min(WIDTH, len(codes)), []).append(codes)
+            for codes in evaluation_texts(path, fields):
+                found.setdefault(min(WIDTH, len(codes)), []).append(codes)
         if not found:
             raise UserError(
                 f"--decontaminate {' '.join(paths)}: no text of {MIN_CHARACTERS} characters or more was found"

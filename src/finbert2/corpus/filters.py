@@ -6,6 +6,8 @@ import numpy as np
 
 CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
 SYMBOL = re.compile(r"[\d\W_]+")
+# "□适用 √不适用", "表决结果：同意9票": forms and minutes give the same answer to one question after the other.
+ANSWER = re.compile(r"适用|表决|同意|赞成|弃权|审议|[□√☑]")
 
 MIN_CHARACTERS = 10
 MAX_CHARACTERS = 1_000_000  # longer than any prospectus: a dump, not a document
@@ -43,8 +45,9 @@ def characters_in(runs: re.Pattern[str], text: str) -> int:
 
 
 def repetition(text: str) -> str | None:
-    """Return which kind of repetition a text consists of, None if of none."""
+    """Return which kind of repetition a text consists of, None if of none; answers given again do not count."""
     if "\n" in text:
+        text = answers_once(text)
         if repeated_line_share(text) > MAX_REPEATED_LINE_SHARE:
             return "repeated_lines"
         if repeated_line_characters(text) > MAX_REPEATED_LINE_CHARACTERS:
@@ -55,6 +58,15 @@ def repetition(text: str) -> str | None:
     if len(text) >= MIN_TOP_GRAM_CHARACTERS and top_gram_share(grams) > MAX_TOP_GRAM_SHARE:
         return "repetitive"
     return None
+
+
+def answers_once(text: str) -> str:
+    """Return a text with each line that is an answer left out where it occurs again."""
+    lines = text.split("\n")
+    if len(set(lines)) == len(lines):
+        return text
+    first = {line: number for number, line in reversed(list(enumerate(lines)))}
+    return "\n".join(line for n, line in enumerate(lines) if first[line] == n or not ANSWER.search(line))
 
 
 def repeated_line_share(text: str) -> float:

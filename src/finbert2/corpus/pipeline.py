@@ -2,7 +2,6 @@
 
 import functools
 import json
-import zlib
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +17,11 @@ from finbert2.corpus.blocks import Block
 from finbert2.corpus.clean import clean
 from finbert2.corpus.filters import MAX_CHARACTERS, drop_reason
 from finbert2.corpus.shards import CleanedReader, CleanedWriter, Samples, ShardWriter
+from finbert2.corpus.split import Hashes, HoldOut, Split
 
-VALID_BUCKETS = 10_000
 SHOWN = 50  # documents of each reason that a person is shown
+# Sources counted by name, in a task and in all: an address for each document would otherwise make as many counters.
+SOURCES_IN_A_TASK, SOURCES_IN_ALL, REST = 1_000, 10_000, "…"
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,14 @@ class Reader(PipelineStep):
         """Yield documents; what cannot be read stops the run, or is counted with `--errors skip`."""
         sample = self.recipe.work / "sample.npy"
         wanted = np.load(sample) if sample.exists() else None
-        unreadable = Samples(SHOWN)
+        unreadable, sources = Samples(SHOWN), Sources(SOURCES_IN_A_TASK)
         skip = reading.stop if self.recipe.errors == "stop" else functools.partial(self.count, unreadable)
         for block in self.tasks[rank]:
             file = Path(block.path).name
             for record in reading.read_block(block, skip, wanted):
                 text = reading.text_of(record, self.recipe.text_field, skip)
                 if text.strip():
-                    yield self.document(record, text, file)
+                    yield self.document(record, text, file, sources)
         unreadable.save(self.recipe.work / "samples" / f"read-{rank:05d}.json")
 
     def count(self, samples: Samples, reason: str, message: str) -> None:
@@ -74,13 +75,28 @@ class Reader(PipelineStep):
         self.stat_update(f"skipped\t{reason}")
         samples.add(f"unreadable_{reason}", message, "")
 
-    def document(self, record: reading.Record, text: str, file: str) -> Document:
+    def document(self, record: reading.Record, text: str, file: str, sources: "Sources") -> Document:
         """Return a record as a document; its source is what it says or the file it came from."""
         metadata = {name: value for name, value in record.values.items() if name != self.recipe.text_field}
         named = metadata.get(self.recipe.source_field)
-        source = named if isinstance(named, str) and named else file
+        source = sources.counted(named if isinstance(named, str) and named else file)
         self.stat_update(f"read\t{source}")
         return Document(text=text, id=record.place, metadata=metadata | {"_source": source})
+
+
+class Sources:
+    """The sources that are counted by name, up to `most`; all others are counted together."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.names: set[str] = set()
+
+    def counted(self, source: str) -> str:
+        """Return the name that a source is counted by."""
+        if source not in self.names and len(self.names) >= self.most:
+            return REST
+        self.names.add(source)
+        return source
 
 
 class Verdicts(PipelineStep):
@@ -172,46 +188,29 @@ class Deduplicate(PipelineStep):
         files.write_json(self.samples / f"{rank:05d}.json", texts)
 
 
-class Split(PipelineStep):
-    """Marks each document as "train" or "valid" by the hash of its text, whatever its place."""
-
-    name, type = "split", "split"
-
-    def __init__(self, valid_fraction: float) -> None:
-        super().__init__()
-        self.valid_fraction = valid_fraction
-
-    def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Set `metadata["_split"]`, which is the folder the document is written to."""
-        for doc in data:
-            bucket = zlib.crc32(doc.text.encode()) % VALID_BUCKETS
-            doc.metadata["_split"] = "valid" if bucket < self.valid_fraction * VALID_BUCKETS else "train"
-            self.stat_update(f"{doc.metadata['_split']}\t{doc.metadata['_source']}")
-            yield doc
-
-
 def build(tasks: list[list[Block]], recipe: Recipe, decontaminates: bool) -> list[Stage]:
     """Return the stages in the order they run."""
-    work, count = recipe.work, len(tasks)
+    work, count, share = recipe.work, len(tasks), recipe.valid_fraction
     cleaned, sketches, samples = work / "cleaned", work / "sketches", work / "samples"
     candidates, judged, verdicts = work / "candidates", work / "judged", work / "verdicts"
+    hashes = work / "hashes"
     checks: list[PipelineStep] = [Decontaminate(work / "evaluation.npz", samples)] if decontaminates else []
     return [
         Stage(
             "clean",
             [
                 Reader(tasks, recipe), Clean(recipe.width, samples), *checks, dedup.Sketches(sketches),
-                CleanedWriter(cleaned),
+                Hashes(hashes), CleanedWriter(cleaned),
             ],
             count,
         ),
         Stage("candidates", [dedup.Candidates(sketches, candidates)], count),
         Stage("judge", [dedup.Judge(sketches, candidates, judged)], count),
-        Stage("choose", [dedup.Choose(sketches, judged, verdicts, SHOWN)], 1),
+        Stage("choose", [dedup.Choose(sketches, judged, verdicts, SHOWN), HoldOut(hashes, verdicts, share)], 1),
         Stage(
             "write",
             [
-                CleanedReader(cleaned), Deduplicate(sketches, verdicts, work / "shown"), Split(recipe.valid_fraction),
+                CleanedReader(cleaned), Deduplicate(sketches, verdicts, work / "shown"), Split(share, hashes),
                 ShardWriter(recipe.output, recipe.shard_bytes),
             ],
             count,
@@ -222,11 +221,13 @@ def build(tasks: list[list[Block]], recipe: Recipe, decontaminates: bool) -> lis
 def totals(work: Path) -> dict[tuple[str, str], int]:
     """Return what the steps counted, by (what, source), from the statistics that datatrove keeps of each task."""
     found: dict[tuple[str, str], int] = {}
+    sources = Sources(SOURCES_IN_ALL)
     for path in sorted((work / "logs").glob("*/stats/*.json")):
         for step in json.loads(path.read_text(encoding="utf-8")):
             for label, value in step["stats"].items():
                 if "\t" in label:
                     what, source = label.split("\t", 1)
+                    source = source if what == "skipped" else sources.counted(source)
                     count = value["total"] if isinstance(value, dict) else value
                     found[what, source] = found.get((what, source), 0) + int(count)
     return found

@@ -3,11 +3,9 @@
 import errno
 import json
 import logging
-import random
-import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ from finbert2 import args, files, plots, runtime
 from finbert2.errors import UserError
 
 if TYPE_CHECKING:
-    from finbert2.corpus.blocks import Block
+    from finbert2.corpus.decontaminate import Index
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ class CorpusArguments:
     )
     width: str = args.option("full-width forms: keep, half (letters, digits, number signs) or nfkc", default="keep")
     errors: str = args.option("lines that cannot be read: stop, or skip and count", default="stop")
-    valid_fraction: float = args.option("share of documents held out, chosen by hash", default=0.01)
+    valid_fraction: float = args.option("share of documents held out, chosen by hash, at least one", default=0.01)
     max_documents: int = args.option("read only a random sample of that many records (0: all)", default=0)
     shard_mb: int = args.option("largest size of a shard, in megabytes of text", default=256)
     executor: str = args.option("local processes, slurm or ray", default="local")
@@ -68,35 +66,51 @@ def main(argv: list[str] | None = None) -> None:
     (options,) = args.parse("corpus prepare", __doc__ or "", argv, CorpusArguments)
     started = time.perf_counter()
     output = Path(options.output_dir)
-    from finbert2.corpus import blocks, execute, pipeline
+    from finbert2.corpus import blocks, decontaminate, plan
 
+    plan.refuse_own_output(options.input, output)
     sources = [path.absolute() for path in blocks.sources(options.input)]
     check_input(sources, options)
-    args.claim(output, options)
+    facts = plan.facts(options.input, options.decontaminate)
+    work = output.absolute() / ".work"
     if args.is_finished(output):
+        args.claim(output, options, facts=facts)
+        plan.remove(work)  # a kill may have left some of it
         return
+    index = decontaminate.Index.read(options.decontaminate, options.text_field) if options.decontaminate else None
+    # The facts are written when the run is done: until then another input is no mistake, the run begins anew.
+    args.claim(output, options)
+    results = run(sources, work, options, index)
+    if results is None:
+        log.info("corpus: the jobs are submitted; the same command, when they are done, writes results.json")
+        return
+    files.write_text(output / "kept_and_dropped.svg", plots.svg(figure(results)))
+    args.claim(output, options, facts=facts)
+    files.write_json(
+        output / "results.json", results | runtime.circumstances(options.seed, time.perf_counter() - started)
+    )
+    plan.remove(work)
+
+
+def run(sources: Sequence[Path], work: Path, options: CorpusArguments, index: "Index | None") -> dict[str, Any] | None:
+    """Run the stages and return what became of the documents, None if a cluster has still to do it."""
+    from finbert2.corpus import execute, pipeline, plan
+
     num_proc = options.num_proc or runtime.machine()["cores"]
     resources = execute.Resources(options.executor, num_proc, options.slurm_partition, options.slurm_time)
-    work = output.absolute() / ".work"
     try:
-        tasks, records = plan(sources, work, 2 * num_proc, options)
-        stages = pipeline.build(tasks, recipe(options, output.absolute(), work), bool(options.decontaminate))
+        tasks, records = plan.load_or_make(sources, work, 2 * num_proc, options, index)
+        stages = pipeline.build(tasks, recipe(options, work.parent, work), bool(options.decontaminate))
         if not execute.execute(stages, work, resources):
-            log.info("corpus: the jobs are submitted; the same command, when they are done, writes results.json")
-            return
-        results = summarise(output, work, records)
+            return None
+        return summarise(work.parent, work, records)
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
         raise UserError(
-            f"{error.filename or output} cannot be written ({error.strerror}): make room, "
+            f"{error.filename or work.parent} cannot be written ({error.strerror}): make room, "
             "the same command then goes on where this one stopped"
         ) from None
-    files.write_text(output / "kept_and_dropped.svg", plots.svg(figure(results)))
-    shutil.rmtree(work)
-    files.write_json(
-        output / "results.json", results | runtime.circumstances(options.seed, time.perf_counter() - started)
-    )
 
 
 def recipe(options: CorpusArguments, output: Path, work: Path) -> Any:
@@ -125,44 +139,6 @@ def check_input(sources: Sequence[Path], options: CorpusArguments) -> None:
     raise UserError(
         f"{', '.join(options.input)}: no document was found; a corpus has one text a line, as JSON or plain"
     )
-
-
-def plan(
-    sources: Sequence[Path], work: Path, at_least: int, options: CorpusArguments
-) -> tuple[list[list["Block"]], int]:
-    """Return the blocks of each task and the number of records, 0 if they were not counted; made once, then kept.
-
-    A killed run goes on with the division it began with, whatever the number of processes now. An input that has
-    changed since is another corpus: what was made of it is removed.
-    """
-    from finbert2.corpus import blocks, decontaminate
-
-    path = work / "plan.json"
-    state = {str(source): [source.stat().st_size, source.stat().st_mtime_ns] for source in sources}
-    if path.exists():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["input"] == state:
-            return [[blocks.Block(**block) for block in task] for task in stored["tasks"]], stored["records"]
-        log.info("corpus: the input has changed since the run was interrupted, so it begins anew")
-        for folder in (work, work.parent / "train", work.parent / "valid"):
-            shutil.rmtree(folder, ignore_errors=True)
-    tasks, records = blocks.divide(sources, at_least, count=options.max_documents > 0)
-    if 0 < options.max_documents < records:
-        from finbert2.corpus.dedup import save
-
-        save(work / "sample.npy", sample(records, options.max_documents, options.seed))
-    if options.decontaminate:
-        decontaminate.Index.read(options.decontaminate).save(work / "evaluation.npz")
-    stored_tasks = [[asdict(block) for block in task] for task in tasks]
-    files.write_json(path, {"input": state, "tasks": stored_tasks, "records": records})
-    return tasks, records
-
-
-def sample(count: int, limit: int, seed: int) -> Any:
-    """Return the sorted numbers (limit,) of a random sample of `limit` of `count` records."""
-    import numpy as np
-
-    return np.array(sorted(random.Random(seed).sample(range(count), limit)), dtype=np.int64)
 
 
 def summarise(output: Path, work: Path, records: int) -> dict[str, Any]:

@@ -11,10 +11,9 @@ import numpy as np
 import orjson
 
 from finbert2 import files
-from finbert2.corpus.blocks import Block, is_saved, open_bytes
+from finbert2.corpus.blocks import LONGEST_LINE, Block, is_saved, open_bytes
 from finbert2.errors import UserError
 
-LONGEST_LINE = 2**27
 BATCH = 1000
 Skip = Callable[[str, str], None]  # (reason, place and what is wrong): raises, or counts
 
