@@ -84,14 +84,23 @@ def test_a_model_without_a_tokenizer_is_refused(tiny_bert, tmp_path):
     )
 
 
-@pytest.mark.parametrize(("name", "content"), [("model.safetensors", "cut off"), ("config.json", "{}")])
-def test_files_that_cannot_be_read_are_said(tiny_bert, tmp_path, name, content):
+def test_a_damaged_file_and_an_unknown_kind_of_model_are_said(tiny_bert, tmp_path):
+    """The whole reason stands in the message: what helps is in transformers' last lines."""
     shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
-    (tmp_path / name).write_text(content, encoding="utf-8")
+    (tmp_path / "model.safetensors").write_text("cut off", encoding="utf-8")
     with pytest.raises(UserError) as error:
         encoder.load(AutoModel.from_pretrained, str(tmp_path))
-    assert str(error.value).startswith(f"the files of the model '{tmp_path}' cannot be read (")
+    assert str(error.value).startswith(f"the model '{tmp_path}' has a damaged file (")
     assert str(error.value).endswith("): fetch or save it anew")
+
+    def unknown(name):
+        raise ValueError("Couldn't open it from one of:\n  (1) a file\nYou need sentencepiece.")
+
+    with pytest.raises(UserError) as error:
+        encoder.load(unknown, str(tmp_path))
+    assert str(error.value) == (
+        f"the model '{tmp_path}' cannot be opened: Couldn't open it from one of: (1) a file You need sentencepiece."
+    )
 
 
 def test_a_weight_is_cast_to_bf16_once_however_many_batches(tiny_bert, bf16_casts):

@@ -1,5 +1,8 @@
 """What training runs share: checkpoints, losses, cards."""
 
+import json
+import shutil
+
 import pytest
 from transformers import TrainingArguments
 
@@ -24,11 +27,18 @@ def test_a_run_starts_from_the_checkpoint_that_is_named(tmp_path):
     """Else from the newest whole one; a name that is none is refused."""
     for step in (5, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}", encoding="utf-8")
+        state = json.dumps({"global_step": step})
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state, encoding="utf-8")
     arguments = TrainingArguments(output_dir=str(tmp_path))
     assert training.starting_point(arguments) == str(tmp_path / "checkpoint-10")
     arguments.resume_from_checkpoint = str(tmp_path / "checkpoint-5")
     assert training.starting_point(arguments) == str(tmp_path / "checkpoint-5")
+    other = TrainingArguments(output_dir=str(tmp_path / "other"))
+    other.resume_from_checkpoint = str(tmp_path / "checkpoint-5")
+    shutil.copytree(tmp_path / "checkpoint-5", tmp_path / "other" / "checkpoint-5")
+    assert training.starting_point(other) == str(tmp_path / "checkpoint-5")
+    shutil.copytree(tmp_path / "checkpoint-10", tmp_path / "other" / "checkpoint-7")  # by its state of step 10
+    assert training.starting_point(other) == str(tmp_path / "other" / "checkpoint-7"), "it went on from there"
     arguments.resume_from_checkpoint = "True"
     with pytest.raises(UserError) as refused:
         training.starting_point(arguments)

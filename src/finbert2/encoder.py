@@ -1,16 +1,18 @@
 """Loading models by local folder or Hub name, and the protocol of a sentence encoder."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from finbert2 import files, runtime
-from finbert2.errors import UserError
+from finbert2.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 TOKENS = {False: 4096, True: 65536}  # a forward pass, by whether the device is CUDA: a processor's cache is small
 FAIR_TOKENS, SHORTER = 1024, 0.9  # a padded batch of so many slots ends at a row below that share of its longest
@@ -30,6 +32,8 @@ def load(loader: Callable[..., T], name: str, **options: Any) -> T:
     A Hub name may carry a branch, tag or commit: owner/name@revision. Raises `UserError` saying which name was tried
     and how to go on, or what is wrong with its files.
     """
+    import json
+
     from safetensors import SafetensorError
 
     folder = Path(name)
@@ -43,15 +47,15 @@ def load(loader: Callable[..., T], name: str, **options: Any) -> T:
     wanted, _, revision = name.partition("@") if not folder.exists() else (name, "", "")
     try:
         found = loader(wanted, **options, **({"revision": revision} if revision else {}))
-    except (SafetensorError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"the files of the model '{name}' cannot be read ({first}): fetch or save it anew") from None
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise UserError(f"the model '{name}' has a damaged file ({first_line(error)}): fetch or save it anew") from None
     except OSError as error:
-        first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"the model '{name}' could not be loaded ({first}): check the name and the network (HF_ENDPOINT names a "
-            "mirror, HF_TOKEN a token), or download it elsewhere and give the local folder"
+            f"the model '{name}' could not be loaded ({first_line(error)}): check the name and the network "
+            "(HF_ENDPOINT names a mirror, HF_TOKEN a token), or download it elsewhere and give the local folder"
         ) from None
+    except ValueError as error:  # a kind of model or tokenizer that is not known here, or that wants another package
+        raise UserError(f"the model '{name}' cannot be opened: {' '.join(str(error).split())}") from None
     need_vocabulary(found, name)
     return found
 
@@ -256,4 +260,7 @@ def is_sentence_transformer(name: str) -> bool:
 
     if Path(name).exists():
         return (Path(name) / "modules.json").exists()
-    return load(is_sentence_transformer_model, name)
+    told = load(is_sentence_transformer_model, name)
+    if not told:  # or not told: off line the file may only not be in the cache
+        log.info("%s has no modules.json: it is read by its CLS vector", name)
+    return told

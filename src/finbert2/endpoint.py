@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import re
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,8 @@ from finbert2.errors import UserError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+# What a model thought before it answered; templates of models that think may open it in the prompt.
+THOUGHT = re.compile(r"^.*</think>|<think>.*$", re.S)
 KEYS = ("FINBERT2_LLM_KEY", "OPENAI_API_KEY")
 LONGEST_WAIT = 60.0
 TOO_MUCH = (400, 413)  # what a server answers to one text that it will not or cannot read

@@ -6,3 +6,8 @@ class UserError(Exception):
 
     Every command ends on it with that message on standard error and exit code 2 (see `finbert2.args.command`).
     """
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, its name if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

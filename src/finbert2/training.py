@@ -66,7 +66,7 @@ def train(trainer: Trainer, name: str) -> int:
     if not trainer.args.disable_tqdm:
         trainer.add_callback(ProgressLine(name))
     checkpoint = starting_point(trainer.args)
-    step = TrainerState.load_from_json(str(Path(checkpoint) / STATE)).global_step if checkpoint else 0
+    step = made_steps(checkpoint) if checkpoint else 0
     trainer.train(resume_from_checkpoint=checkpoint)
     return step
 
@@ -74,18 +74,26 @@ def train(trainer: Trainer, name: str) -> int:
 def starting_point(training_args: TrainingArguments) -> str | None:
     """Return `--resume_from_checkpoint`, else the newest whole checkpoint in the output folder, or None.
 
-    Raises `UserError` if the one that was named is not there or not whole.
+    A run that began from another folder's checkpoint goes on, by the same command, from its own newer ones. Raises
+    `UserError` if the one that was named is not there or not whole.
     """
     given = training_args.resume_from_checkpoint
+    own = last_checkpoint(training_args.output_dir or "")
     if not given:
-        return last_checkpoint(training_args.output_dir or "")
+        return own
     if not is_whole(Path(given)):
         found = f"its {STATE} is missing or cut off" if Path(given).is_dir() else "there is no such folder"
         raise UserError(
             f"--resume_from_checkpoint {given} is no whole checkpoint ({found}): name a folder checkpoint-STEP of a "
             "run, or leave the flag out: the same command goes on from the newest one by itself"
         )
-    return given
+    elsewhere = Path(given).resolve().parent != Path(training_args.output_dir or "").resolve()
+    return own if own and elsewhere and made_steps(own) > made_steps(given) else given
+
+
+def made_steps(checkpoint: str) -> int:
+    """Return the step that a checkpoint was written at, whatever its folder is called."""
+    return TrainerState.load_from_json(str(Path(checkpoint) / STATE)).global_step
 
 
 def last_checkpoint(output_dir: str | Path) -> str | None:

@@ -90,21 +90,26 @@ def test_a_model_goes_up_without_what_its_training_left(model, capsys):
 
 @pytest.mark.parametrize("kind", ["model", "dataset"])
 def test_records_and_texts_stay_at_any_depth(model, kind):
+    """Of a data set what may be data by its name goes up, but for the `dropped` of `corpus prepare`."""
+    data = [
+        "data/dropped/a.csv", "data/folds/0.csv", "evaluate/predictions.jsonl", "evaluate/runs/a.trec",
+        "evaluate/worst/a.html", "predictions.csv", "predictions.jsonl", "seeds/seed-1/model.safetensors",
+    ]  # fmt: skip
     for name in (
-        "evaluate/args.json", "evaluate/results.json", "evaluate/predictions.jsonl", "evaluate/report.html",
-        "evaluate/runs/a.trec", "evaluate/worst/a.html", "predictions.jsonl", "predictions.csv", "parity.jsonl",
+        *data,
+        "evaluate/args.json", "evaluate/results.json", "evaluate/report.html", "parity.jsonl",
         "mined.jsonl.results.json", "mined.jsonl.cache/0.npy", "train_label_errors.jsonl", "dropped/too_short.jsonl",
-        "seeds/seed-1/model.safetensors", "onnx/results.json", ".work/plan.json", "train/.0.jsonl",
+        "onnx/results.json", ".work/plan.json", "train/.0.jsonl",
     ):  # fmt: skip
         (model / name).parent.mkdir(parents=True, exist_ok=True)
         (model / name).write_text("/home/me", encoding="utf-8")
     (model / "train").mkdir(exist_ok=True)
     (model / "train" / "0.jsonl").write_text("{}", encoding="utf-8")
     call("--folder", model, "--repo", "me/x", "--kind", kind)
-    assert Hub.calls["upload"][0] == [
+    assert Hub.calls["upload"][0] == sorted([
         "README.md", "config.json", "labeler.json", "model.safetensors", "onnx/model.onnx", "tokenizer.json",
-        "train/0.jsonl",
-    ]  # fmt: skip
+        "train/0.jsonl", *([*data, "runs/1/events", "tokens/ids.npy"] if kind == "dataset" else []),
+    ])  # fmt: skip
 
 
 def test_a_card_names_no_path_of_the_checkpoint(tmp_path):
@@ -145,7 +150,7 @@ def test_what_is_refused(model, tmp_path, capsys):
     )
     empty = tmp_path / "empty"
     empty.mkdir()
-    (empty / "predictions.jsonl").write_text("{}", encoding="utf-8")
+    (empty / "parity.jsonl").write_text("{}", encoding="utf-8")
     assert refused(capsys, "--folder", empty, "--repo", "me/x", "--kind", "dataset").startswith(
         f"error: {empty} holds no data"
     )

@@ -68,17 +68,19 @@ def test_a_refusal_is_not_tried_again(server, tmp_path):
 
 
 @pytest.mark.parametrize("status", [400, 413])
-def test_a_text_that_a_server_will_not_read_is_counted_once_it_read_another(server, tmp_path, status):
-    """Vendors answer so to what their filter forbids, and to texts beyond the model's length."""
+def test_a_text_that_a_server_will_not_read_is_counted_unless_it_reads_none(server, tmp_path, status):
+    """Vendors answer so to what their filter forbids, to texts beyond the model's length, and to a wrong request."""
     server.faults = [status]
-    asker = endpoint(server, tmp_path)
+    asker = endpoint(server, tmp_path, concurrency=1)
+    refused, answered = asker.ask_all(["文本：甲", "文本：乙增长"])
+    assert refused.refused.startswith(f"{server.url}/chat/completions refused a request (HTTP {status} ")
+    assert (answered.text, answered.refused) == ("利好", "")
+    server.faults = [status] * 2
     with pytest.raises(UserError, match=f"refused a request \\(HTTP {status} "):
-        asker.ask("文本：甲")
-    assert asker.ask("文本：乙增长").text == "利好"
-    server.faults = [status, 403]
-    assert asker.ask("文本：丙") == Answer("", 0, 0, 0.0, refused=True)
+        asker.ask_all(["文本：甲", "文本：丙"])
+    server.faults = [403]
     with pytest.raises(UserError, match="HTTP 403"):
-        asker.ask("文本：丙")
+        asker.ask_all(["文本：甲", "文本：乙增长"])
 
 
 def test_a_key_is_cleaned_and_never_shown(server, tmp_path, monkeypatch):

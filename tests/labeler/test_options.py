@@ -15,7 +15,7 @@ from finbert2.labeler.data import Example
 from finbert2.labeler.features import IGNORED, Task, pool, text_features
 from finbert2.labeler.fit import balanced, load_model
 from finbert2.labeler.model import Labeler
-from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments
+from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments, scored
 from finbert2.labeler.trainer import LabelTrainer, depth, divergence
 
 from .test_train import examples, flags, read, refused, results, run, write_csv
@@ -291,6 +291,16 @@ def test_the_seed_that_is_kept_is_the_best_by_the_metrics_own_direction(tiny_ber
     options = LabelerArguments(tiny_bert, "train.csv", seeds=2)
     _, summary, spread = repeat.seeds(options, arguments, task, tmp_path)
     assert summary["seed_kept"] == kept and spread["dev"]["values"] == [0.2, 0.6]
+
+
+def test_a_training_that_was_never_scored_says_how_it_would_be():
+    state = SimpleNamespace(best_metric=None, global_step=15)
+    with pytest.raises(UserError) as raised:
+        scored(SimpleNamespace(state=state))
+    assert str(raised.value) == (
+        "the training ended after 15 steps without a development score: give a smaller --eval_steps and --save_steps, "
+        "or --eval_strategy epoch --save_strategy epoch"
+    )
 
 
 def classifier_folder(tiny_bert, folder):

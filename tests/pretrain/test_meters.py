@@ -13,7 +13,7 @@ from finbert2.pretrain.model import BertForMaskedLM
 from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments, check_held_out
 from finbert2.pretrain.publish import publish
 from finbert2.pretrain.retromae import RetroMAE
-from finbert2.uploads import LEFT_BEHIND
+from finbert2.uploads import left_behind
 from tests.pretrain.test_run import flags, refused, weights
 
 SIZE = {"vocab_size": 100, "hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16}
@@ -204,7 +204,7 @@ def test_publishing_leaves_checkpoints_and_tokens_at_home(tmp_path, monkeypatch)
     assert Hub.calls == [
         {"token": "t"},
         {"name": "fin", "private": True, "exist_ok": True},
-        {"repo_id": "me/fin", "folder_path": tmp_path / "fin", "ignore_patterns": LEFT_BEHIND},
+        {"repo_id": "me/fin", "folder_path": tmp_path / "fin", "ignore_patterns": left_behind("model")},
     ]
 
 

@@ -105,7 +105,7 @@ def test_what_a_killed_run_left_of_a_document_is_found_and_goes(tmp_path, long_d
     corpus, flags = long_document
     written = tmp_path / "l.db.results.json"
     options = index.Options("l.db", "c", window=6, stride=4)
-    (row,) = index.records(str(corpus), 6)
+    (row,) = index.records(str(corpus))
     assert [part["id"] for part in index.windowed(row, options)] == ["d#1", "d#2", "d"]
 
     def killed():
@@ -133,20 +133,23 @@ def test_what_a_killed_run_left_of_a_document_is_found_and_goes(tmp_path, long_d
 
 
 def test_ids_that_cannot_be_kept(tmp_path):
+    """Too long, or a window's of another document; passages cut before, without their document, are welcome."""
     path = jsonl(tmp_path / "i.jsonl", [{"id": "d#0", "text": "甲"}, {"id": "长" * 167, "text": "甲"}])
     with pytest.raises(errors.UserError) as raised:
-        list(index.records(str(path), 500))
+        index.check_ids(str(path), 500)
     assert str(raised.value) == (
         f"{path} line 2 has an id of 501 bytes ('{'长' * 20}…'): Milvus holds 500; shorten it, or leave it out: "
         "the content's hash is then the id"
     )
-    jsonl(path, [{"id": "d#12", "text": "甲"}])
-    assert [row["id"] for row in index.records(str(path), 0)] == ["d#12"]
+    jsonl(path, [{"id": "d#1", "text": "甲"}, {"id": "d#2", "text": "乙"}, {"id": "e", "text": "丙"}, {"text": "丁"}])
+    index.check_ids(str(path), 500)
+    jsonl(path, [{"id": "d#12", "text": "甲"}, {"id": "e", "text": "乙"}, {"id": "d", "text": "丙"}])
+    index.check_ids(str(path), 0)
     with pytest.raises(errors.UserError) as raised:
-        list(index.records(str(path), 500))
+        index.check_ids(str(path), 500)
     assert str(raised.value) == (
-        f"{path} line 1 has the id 'd#12', which a window of 'd' would have: rename it, or leave windows out by "
-        "--window 0"
+        f"{path} line 1 has the id 'd#12', which a window of 'd' would have: rename it, or index into another "
+        "--collection without windows, by --window 0"
     )
 
 
@@ -189,7 +192,7 @@ def test_messages_without_a_store(tmp_path, passages, capsys):
 def test_passages_without_id_get_their_contents_hash(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("text,company\n甲公司,甲\n甲公司,甲\n")
-    first, second = index.records(str(path), 500)
+    first, second = index.records(str(path))
     assert first == second
     assert (len(first["id"]), first["company"], first["title"]) == (16, "甲", "")
 

@@ -100,6 +100,8 @@ def test_a_refusal_and_a_closed_door_are_told(endpoint, tmp_path):
     [
         ("《新能源车》", "新能源车"),
         ("<think>嗯，\n银行？</think>\n银行信贷", "银行信贷"),
+        ("用户给出一组主题词\n……\n</think>\n\n光伏产业链", "光伏产业链"),
+        ("<think>\n我想想", ""),
         ("", ""),
         ("长" * 25, ""),
         ("** 煤炭 **", "煤炭"),

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finbert2 import args, cards, runtime
-from finbert2.errors import UserError
-from finbert2.uploads import LEFT_BEHIND, refusals
+from finbert2.errors import UserError, first_line
+from finbert2.uploads import left_behind, refusals
 
 DATA = (".jsonl", ".csv", ".parquet", ".gz", ".zst")
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -65,7 +65,7 @@ def data_of(folder: Path) -> list[Path]:
     from huggingface_hub.utils import filter_repo_objects
 
     names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in DATA]
-    return [folder / name for name in filter_repo_objects(names, ignore_patterns=LEFT_BEHIND)]
+    return [folder / name for name in filter_repo_objects(names, ignore_patterns=left_behind("dataset"))]
 
 
 def upload(folder: Path, options: PushArguments) -> Any:
@@ -79,13 +79,12 @@ def upload(folder: Path, options: PushArguments) -> Any:
             api.create_branch(options.repo, repo_type=options.kind, branch=options.revision, exist_ok=True)
         return api.upload_folder(
             repo_id=options.repo, folder_path=folder, repo_type=options.kind, revision=options.revision,
-            commit_message=options.message, ignore_patterns=LEFT_BEHIND,
+            commit_message=options.message, ignore_patterns=left_behind(options.kind),
         )  # fmt: skip
     except refusals() as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{options.repo} could not be written ({first}): set HF_TOKEN to a token that may write there, and check "
-            "the network (HF_ENDPOINT names a mirror)"
+            f"{options.repo} could not be written ({first_line(error)}): set HF_TOKEN to a token that may write there, "
+            "and check the network (HF_ENDPOINT names a mirror)"
         ) from None
 
 

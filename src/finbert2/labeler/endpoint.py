@@ -19,14 +19,14 @@ from finbert2.errors import UserError
 class Answer:
     """What a server said, its count of tokens (0 if it gives none) and the seconds of the last try.
 
-    `refused` is a text that the server would not read, because of its content or its length; nothing is said of it.
+    `refused` says why the server would not read the text: its content, its length; nothing was answered then.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     seconds: float
-    refused: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,22 @@ class Endpoint:
     def ask_all(self, prompts: Sequence[str]) -> list[Answer]:
         """Return the answer to each prompt, those asked before from the disk.
 
-        Raises `UserError` if the server refuses a request for good, or does not answer in `retries` tries; what was
-        answered until then is kept.
+        Raises `UserError` if the server refuses a request for good, or all of them, or does not answer in `retries`
+        tries; what was answered until then is kept.
         """
         with ThreadPoolExecutor(self.concurrency) as pool:
             waiting = pool.map(self.ask, prompts)
             try:
-                return list(tqdm(waiting, total=len(prompts), desc=self.model, unit="text"))
+                answers = list(tqdm(waiting, total=len(prompts), desc=self.model, unit="text"))
             except UserError:
                 pool.shutdown(cancel_futures=True)
                 raise
+        if answers and all(answer.refused for answer in answers):  # then it is not for the texts
+            raise UserError(answers[0].refused)
+        return answers
 
     def ask(self, prompt: str) -> Answer:
-        """Return the answer to one prompt, from the disk if it was asked before.
-
-        A server that has answered others may refuse this one; if it never answered, the request itself is wrong.
-        """
+        """Return the answer to one prompt, from the disk if it was asked before; a refused one is not kept there."""
         request = {
             "model": self.model, "messages": [{"role": "user", "content": prompt}], "temperature": 0,
             "max_tokens": self.max_tokens,
@@ -77,9 +77,9 @@ class Endpoint:
                 kept=f"answers so far are kept in {self.cache}, the same command goes on after them",
             )  # fmt: skip
         except Refused as error:
-            if error.status not in TOO_MUCH or not any(self.cache.glob("*.json")):
+            if error.status not in TOO_MUCH:
                 raise
-            return Answer("", 0, 0, 0.0, refused=True)
+            return Answer("", 0, 0, 0.0, refused=str(error))
         files.write_json(path, asdict(answer))
         return answer
 

@@ -119,7 +119,7 @@ def ask(task: Task, server: EndpointArguments, options: EvaluationArguments, ask
         blank = [""] * len(read)
     asked |= {
         "model": server.llm_model, "shots": server.shots, "unparsable": sum(one is None for one in read),
-        "refused": sum(answer.refused for answer in answers),
+        "refused": sum(bool(answer.refused) for answer in answers),
         **cost(answers, server.concurrency, server.price_in, server.price_out),
     }  # fmt: skip
     return [empty if one is None else one for one, empty in zip(read, blank, strict=True)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from finbert2 import files
-from finbert2.errors import UserError
+from finbert2.errors import UserError, first_line
 from finbert2.labeler.data import is_empty
 
 CHUNK = 4096  # rows in memory at a time; enough of them for batches of equal length
@@ -58,7 +58,7 @@ def read_parquet(path: Path) -> Iterator[files.Row]:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{path} is not a Parquet file ({str(error).splitlines()[0]}): make or fetch it anew") from None
+        raise UserError(f"{path} is not a Parquet file ({first_line(error)}): make or fetch it anew") from None
 
 
 def chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from finbert2 import files
+from finbert2.endpoint import THOUGHT
 from finbert2.errors import UserError
 from finbert2.labeler.data import SEPARATOR, Example, Sentence
 from finbert2.labeler.features import Task
 from finbert2.labeler.model import spans
 
-THOUGHT = re.compile(r"^.*</think>|<think>.*$", re.S)  # templates of models that think may open it in the prompt
 AROUND = " \t\r\n\"'`“”‘’「」【】*。.,，：:"
 NONE = "无"
 

@@ -1,7 +1,7 @@
 """The flags of `labeler train`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from finbert2 import args
 from finbert2.errors import UserError
@@ -87,3 +87,13 @@ def need_score(training_args: LabelerTrainingArguments, what: str) -> None:
     """Raise `UserError` if nothing is scored on the development part, by which `what` chooses."""
     if training_args.eval_strategy == "no":
         raise UserError(f"{what} chooses by the development score: --eval_strategy has to be epoch or steps, not no")
+
+
+def scored(trainer: Any) -> float:
+    """Return the best development score of a training; raise `UserError` if it was over before the first one."""
+    if trainer.state.best_metric is None:
+        raise UserError(
+            f"the training ended after {trainer.state.global_step} steps without a development score: give a smaller "
+            "--eval_steps and --save_steps, or --eval_strategy epoch --save_strategy epoch"
+        )
+    return float(trainer.state.best_metric)

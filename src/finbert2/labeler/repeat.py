@@ -15,7 +15,7 @@ from finbert2.labeler.features import Task
 from finbert2.labeler.fit import fine_tune, for_run
 from finbert2.labeler.metrics import classification, tagging
 from finbert2.labeler.model import Labeler
-from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments
+from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments, scored
 from finbert2.labeler.split import folds as fold_places
 from finbert2.labeler.split import split
 
@@ -42,7 +42,7 @@ def seeds(
             if runtime.is_main_process():
                 labeler.save(folder)
                 finish(folder, {
-                    "seed": seed, "dev": trainer.state.best_metric, "test": scores(labeler, task),
+                    "seed": seed, "dev": scored(trainer), "test": scores(labeler, task),
                     "summary": training.summary(trainer),
                 })  # fmt: skip
         if runtime.is_main_process():

@@ -13,7 +13,7 @@ from finbert2 import args, files, runtime
 from finbert2.errors import UserError
 from finbert2.labeler.features import Task
 from finbert2.labeler.fit import fine_tune, for_run
-from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments, need_score
+from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments, need_score, scored
 from finbert2.labeler.train import contents, read_task
 
 
@@ -97,7 +97,7 @@ def score(
     runtime.set_seed(mine.seed)
     _, trainer = fine_tune(options, mine, task)
     shutil.rmtree(folder)
-    return float(trainer.state.best_metric)
+    return scored(trainer)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from typing import Any
 
 from finbert2 import encoder, vocabulary
-from finbert2.errors import UserError
+from finbert2.errors import UserError, first_line
 
 HEAD, OWN = "cls.", ("cls.", "enhanced_decoder.")  # what may be new: the head where it is said, RetroMAE's decoder
 SPECIALS = ("cls_token", "sep_token", "mask_token", "pad_token")
@@ -72,7 +72,7 @@ def load_model(kind: Any, name: str, **options: Any) -> tuple[Any, bool]:
             output_loading_info=True, **options,
         )  # fmt: skip
     except RuntimeError as error:  # weights of other shapes than the config says
-        raise UserError(f"the weights of {name} do not fit its config.json: {str(error).splitlines()[0]}") from None
+        raise UserError(f"the weights of {name} do not fit its config.json: {first_line(error)}") from None
     missing = sorted(report["missing_keys"])
     lost = [weight for weight in missing if not weight.startswith(OWN)]
     if lost:

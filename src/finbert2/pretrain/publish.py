@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from finbert2.errors import UserError
-from finbert2.uploads import LEFT_BEHIND, refusals
+from finbert2.errors import UserError, first_line
+from finbert2.uploads import left_behind, refusals
 
 
 def publish(folder: Path, training_args: Any) -> str:
@@ -19,10 +19,10 @@ def publish(folder: Path, training_args: Any) -> str:
     api, name = HfApi(token=training_args.hub_token or os.environ.get("HF_TOKEN")), training_args.hub_model_id
     try:
         address = api.create_repo(name or folder.name, private=training_args.hub_private_repo, exist_ok=True)
-        api.upload_folder(repo_id=address.repo_id, folder_path=folder, ignore_patterns=LEFT_BEHIND)
+        api.upload_folder(repo_id=address.repo_id, folder_path=folder, ignore_patterns=left_behind("model"))
     except refusals() as error:
         raise UserError(
-            f"{folder} is whole, but the Hub did not take it ({str(error).splitlines()[0]}): check the network and "
+            f"{folder} is whole, but the Hub did not take it ({first_line(error)}): check the network and "
             f"`hf auth login`, then: finbert2 hub push --folder {folder} --repo {name or f'OWNER/{folder.name}'}"
         ) from None
     return str(address)

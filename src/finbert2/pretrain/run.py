@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finbert2 import args, cards, encoder, files, plots, runtime, training
-from finbert2.errors import UserError
+from finbert2.errors import UserError, first_line
 from finbert2.pretrain import build
 from finbert2.pretrain.evaluate import evaluate
 from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments, check_held_out
@@ -36,7 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     output = Path(training_args.output_dir)
     check_held_out(options, training_args)
     tokenizer = build.load_tokenizer(options)
-    args.claim(output, options, training_args, facts={ROWS_A_STEP: rows_a_step(training_args)})
+    facts = {} if args.is_finished(output) else {ROWS_A_STEP: rows_a_step(training_args)}
+    args.claim(output, options, training_args, facts=facts)
     if args.is_finished(output):
         return
     training.starting_point(training_args)  # refused now and not after tokenising
@@ -98,7 +99,7 @@ def train(trainer: "PretrainingTrainer", name: str) -> int:
         shutil.rmtree(unfinished)
         good = training.last_checkpoint(trainer.args.output_dir or "")
         raise UserError(
-            f"the checkpoint of step {step} could not be written ({str(error).splitlines()[0]}): free space in "
+            f"the checkpoint of step {step} could not be written ({first_line(error)}): free space in "
             f"{trainer.args.output_dir} and run the same command, which goes on from {good or 'the start'}"
         ) from None
     if trainer.stop.stopped:

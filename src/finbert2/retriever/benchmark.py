@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from finbert2 import files
-from finbert2.errors import UserError
+from finbert2.errors import UserError, first_line
 from finbert2.files import Row
 from finbert2.retriever.data import TEMPLATE, content_id, passage_text
 
@@ -111,7 +111,7 @@ def hub_rows(name: str, split: str) -> tuple[list[Row], list[Path]]:
     try:
         found = datasets.load_dataset(name)
     except (OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"the data set '{name}' could not be loaded ({reason}): check the name and the network (HF_ENDPOINT names "
             "a mirror, HF_TOKEN a token), or download it elsewhere and give its file"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finbert2 import args, encoder, files, runtime
 from finbert2.errors import UserError
@@ -80,7 +80,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def index(options: Options, corpus: str) -> dict[str, int]:
     """Write the passages of a file into the collection; return what became of them."""
-    rows = records(corpus, options.window)
+    check_ids(corpus, options.window)
+    rows = records(corpus)
     first = next(rows, None)
     if first is None:
         raise UserError(f"{corpus} holds no passages: each row has to have 'text'")
@@ -155,35 +156,48 @@ def open_collection(client: "MilvusClient", options: Options, width: int) -> Non
     store.create(client, options.collection, {"name": name, "fingerprint": fingerprint, "width": width, **layout})
 
 
-def records(path: str, window: int) -> Iterator[dict[str, str]]:
+def records(path: str) -> Iterator[dict[str, str]]:
     """Yield the passages of a file with id, text, metadata and a digest of all that."""
     for row in files.read_rows(path):
-        found = record(row)
-        check_id(row, found["id"], window)
-        yield found
+        yield record(row)
 
 
-def check_id(row: Row, key: str, window: int) -> None:
-    """Raise `UserError` for an id that Milvus cannot hold, and for one that a window of another document may have."""
-    size = len(key.encode())
-    if size > store.MAX_ID:
-        raise UserError(
-            f"{row.place} has an id of {size} bytes ('{key[:20]}…'): Milvus holds {store.MAX_ID}; shorten it, or leave "
-            "it out: the content's hash is then the id"
-        )
-    of_window = OF_WINDOW.fullmatch(key)
-    if window and of_window:
-        raise UserError(
-            f"{row.place} has the id '{key}', which a window of '{of_window[1]}' would have: rename it, or leave "
-            "windows out by --window 0"
-        )
+def check_ids(path: str, window: int) -> None:
+    """Raise `UserError` for an id that Milvus cannot hold, and for one that a window of another document would have.
+
+    Before anything is encoded. An id such as `d#1` is welcome as long as there is no document `d`.
+    """
+    windows_of: dict[str, tuple[str, str]] = {}  # what looks like a window's id, and where, by its document
+    for row in files.read_rows(path):
+        key = str(given_id(row) or "")
+        size = len(key.encode())
+        if size > store.MAX_ID:
+            raise UserError(
+                f"{row.place} has an id of {size} bytes ('{key[:20]}…'): Milvus holds {store.MAX_ID}; shorten it, or "
+                "leave it out: the content's hash is then the id"
+            )
+        of_window = OF_WINDOW.fullmatch(key) if window else None
+        if of_window:
+            windows_of.setdefault(of_window[1], (row.place, key))
+    for row in files.read_rows(path) if windows_of else ():
+        if (found := windows_of.get(str(given_id(row)))) is not None:
+            place, key = found
+            raise UserError(
+                f"{place} has the id '{key}', which a window of '{given_id(row)}' would have: rename it, or index into "
+                "another --collection without windows, by --window 0"
+            )
+
+
+def given_id(row: Row) -> Any:
+    """Return a passage's id as it is given, None or "" for none."""
+    return row.values.get("id", row.values.get("_id"))
 
 
 def record(row: Row) -> dict[str, str]:
     """Return one passage; one without id gets its content's hash."""
     text = row.text("text", "passage")
     found = {"text": text, **{name: field_text(row.values.get(name)) for name in store.METADATA}}
-    key = row.values.get("id", row.values.get("_id"))
+    key = given_id(row)
     digest = hashlib.sha256(json.dumps(found, ensure_ascii=False).encode()).hexdigest()
     return {"id": str(key) if key not in (None, "") else content_id(found["title"], text), **found, "digest": digest}
 

@@ -4,14 +4,13 @@ import concurrent.futures
 import hashlib
 import json
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from finbert2 import files
-from finbert2.endpoint import KEYS, post
+from finbert2.endpoint import KEYS, THOUGHT, post
 from finbert2.topics.model import Topic
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,7 @@ def ask(endpoint: Endpoint, text: str) -> str:
 
 def clean(answer: str) -> str:
     """Return the answer's first line that is no reasoning, quotes and full stops taken off; "" if it is no name."""
-    answer = re.sub(r"<think>.*?</think>", "", answer, flags=re.S).strip()
+    answer = THOUGHT.sub("", answer).strip()
     name = answer.splitlines()[0].strip(" \t\"'“”‘’「」《》。.：:*#") if answer else ""
     return name if 0 < len(name) <= LONGEST else ""
 
