@@ -170,3 +170,21 @@ def test_a_run_is_another_run_when_its_data_changed(tmp_path):
         f"{tmp_path / 'run'} holds another run (the content of {path} was '{before}', is '{after}'): "
         "choose another --output_dir, or remove this one to start anew"
     )
+
+
+def test_what_is_read_is_not_written_over(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("{}", encoding="utf-8")
+    args.spare_input(tmp_path / "b.jsonl", str(path), "-")
+    with pytest.raises(UserError) as error:
+        args.spare_input(tmp_path / "." / "a.jsonl", str(path))
+    assert str(error.value) == f"--output {path} is the file that is read: name another"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("learning_rate", -1.0), ("num_train_epochs", 0.0), ("per_device_train_batch_size", 0)]
+)
+def test_numbers_that_train_nothing_are_refused(tmp_path, name, value):
+    with pytest.raises(ValueError) as error:
+        training(tmp_path, **{name: value})
+    assert str(error.value) == f"--{name} is {value}: more than 0 was expected"

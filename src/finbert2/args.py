@@ -50,6 +50,9 @@ class TrainingArguments(transformers.TrainingArguments):
 
     def __post_init__(self) -> None:
         """Resolve the precision; refuse a bf16 that the device would only emulate."""
+        for name, least in (("learning_rate", 0), ("num_train_epochs", 0), ("per_device_train_batch_size", 0)):
+            if getattr(self, name) <= least:
+                raise ValueError(f"--{name} is {getattr(self, name)}: more than {least} was expected")
         if self.bf16 and not runtime.has_bf16():
             raise ValueError("--bf16 was asked for, but this device has no bf16 in hardware: leave the flag out")
         if self.bf16 is None:
@@ -150,6 +153,12 @@ def contents(*paths: str | Path | None) -> dict[str, str]:
     """Return what `claim` is told of the files among `paths`: the beginning of each one's SHA-256."""
     there = [path for path in paths if path and Path(path).is_file()]
     return {f"the content of {path}": one["sha256"][:12] for path, one in files.fingerprint(there).items()}
+
+
+def spare_input(output: str | Path, *inputs: str | Path) -> None:
+    """Raise `UserError` if a command would write over what it reads."""
+    if any(Path(path).exists() and Path(path).resolve() == Path(output).resolve() for path in inputs):
+        raise UserError(f"--output {output} is the file that is read: name another")
 
 
 def is_finished(output_dir: str | Path) -> bool:

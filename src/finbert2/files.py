@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shlex
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -104,10 +105,15 @@ def read_lines(path: str | Path, skip: Skip | None = None) -> Iterator[tuple[int
             line_number = number + 1 + undecodable_line(path, number)
             raise UserError(
                 f"{path} line {line_number} is not UTF-8 ({error.reason}, byte 0x{error.object[error.start]:02x}): "
-                f"convert the file, for example: iconv -f GB18030 -t UTF-8 {path.name} > {path.stem}.utf8{path.suffix}"
+                f"convert the file, for example: {conversion(path)}"
             ) from None
         except DAMAGED as error:
             raise UserError(f"{path} cannot be unpacked after line {number} ({error}): make or fetch it anew") from None
+
+
+def conversion(path: Path) -> str:
+    """Return the command that makes UTF-8 of a file in China's usual other encoding."""
+    return f"iconv -f GB18030 -t UTF-8 {shlex.quote(path.name)} > {shlex.quote(f'{path.stem}.utf8{path.suffix}')}"
 
 
 def undecodable_line(path: Path, skip: int) -> int:

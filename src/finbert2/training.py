@@ -140,7 +140,8 @@ def first_and_last(values: Sequence[float], share: float = 0.05) -> tuple[float,
 def summary(trainer: Trainer) -> dict[str, Any]:
     """Return loss_first, loss_last, the steps made and the whole curve, as `results.json` holds them."""
     steps, values = losses(trainer.state)
-    first, last = first_and_last(values) if values else (float("nan"), float("nan"))
+    over_all = [entry["train_loss"] for entry in trainer.state.log_history if "train_loss" in entry]
+    first, last = first_and_last(values or over_all[-1:])  # a run shorter than the logging has only its mean
     curve = {"step": steps, "loss": values}
     return {"loss_first": first, "loss_last": last, "steps": trainer.state.global_step, "curve": curve}
 

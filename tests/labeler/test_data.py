@@ -99,7 +99,7 @@ def test_labels_that_training_never_saw():
     examples = [Example("甲", "1"), Example("乙", "中"), Example("丙", "2"), Example("丁", "2")]
     assert message(data.check_labels, examples, ["0", "1"], "test.csv") == (
         "test.csv has labels that the training data has not: '2' (2 rows), '中' (1 rows); training knows 0, 1: "
-        "correct the labels, or add rows with them to the training file"
+        "correct the labels, add rows with them to the training file, or put its labels.csv beside the file"
     )
     data.check_labels(examples[:1], ["0", "1"], "test.csv")
 

@@ -357,7 +357,8 @@ def test_without_development_rows_a_tenth_is_held_out(rows, tiny_bert, tmp_path)
         (
             {"dev.csv": "text,label\n甲,中性\n"},
             "{folder}/dev.csv has labels that the training data has not: '中性' (1 rows); "
-            "training knows 利好, 利空: correct the labels, or add rows with them to the training file",
+            "training knows 利好, 利空: correct the labels, add rows with them to the training file, or put its "
+            "labels.csv beside the file",
         ),
         (
             {"train.csv": "text,label\n甲,1\n乙,1\n"},

@@ -8,10 +8,12 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, TrainerCallback
+from transformers import AutoTokenizer, TrainerCallback, TrainerControl, TrainerState
 
 from finbert2 import training
 from finbert2.pretrain import average, build, run
+from finbert2.pretrain.callbacks import LossWatch
+from finbert2.pretrain.options import PretrainingTrainingArguments
 from tests.pretrain.test_run import flags, weights
 
 
@@ -222,3 +224,15 @@ def test_averaging_keeps_the_better_weights(tiny_bert, corpus_file, tmp_path):
     mean = average.mean_weights([output / name for name in found["checkpoints"]])
     expected = mean if found["kept"] else load_file(output / "checkpoint-12" / average.WEIGHTS)
     assert all(torch.equal(value, expected[name]) for name, value in weights(output).items())
+
+
+@pytest.mark.parametrize(("warmup", "warned"), [(1000, True), (0.1, False), (11, False), (12, True)])
+def test_a_warm_up_that_outlasts_the_run_is_told(tmp_path, caplog, warmup, warned):
+    arguments = PretrainingTrainingArguments(output_dir=str(tmp_path), report_to="none", warmup_steps=warmup)
+    state = TrainerState(max_steps=23)
+    with caplog.at_level("WARNING"):
+        LossWatch(str(tmp_path)).on_train_begin(arguments, state, TrainerControl())
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ([
+        f"the learning rate rises for {warmup} steps, the run has 23: give --warmup_steps 0.1, a share of the run"
+    ] if warned else [])  # fmt: skip

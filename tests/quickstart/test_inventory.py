@@ -68,7 +68,8 @@ BROKEN = {
     "label only in test": (
         "classification/mood/test.csv", "text,label\n甲,利好\n乙,中性\n",
         "{path} has labels that the training data has not: '中性' (1 rows); training knows 利好, 利空: "
-        "correct the labels, or add rows with them to the training file",
+        "correct the labels, add rows with them to the training file, or put its labels.csv "
+            "beside the file",
     ),
     "one label": (
         "classification/mood/train.csv", "text,label\n甲,利好\n",

@@ -66,7 +66,7 @@ def test_slices_and_the_page_of_the_worst_queries():
 
 def test_run_files_come_back(tmp_path):
     run = {"q": [("b", 0.5), ("a", 0.5), ("c", 0.25)]}
-    (tmp_path / "r.trec").write_text(runs.trec(run, "x"))
+    (tmp_path / "r.trec").write_text(runs.trec(run, "dense-模型 r"))
     (tmp_path / "r.json").write_text(json.dumps(runs.flag_embedding(run, "m", "test", "d")))
     assert runs.read(tmp_path / "r.trec") == runs.read(tmp_path / "r.json") == run
     (tmp_path / "bad.trec").write_text("q Q0 b 1 0.5\n")

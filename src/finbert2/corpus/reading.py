@@ -123,7 +123,7 @@ def not_utf8(place: str, path: Path, error: UnicodeDecodeError) -> str:
     byte = f"0x{error.object[error.start]:02x}"
     return (
         f"{place} is not UTF-8 ({error.reason}, byte {byte}): convert the file, for example: "
-        f"iconv -f GB18030 -t UTF-8 {path.name} > {path.stem}.utf8{path.suffix}, or pass over such lines: --errors skip"
+        f"{files.conversion(path)}, or pass over such lines: --errors skip"
     )
 
 

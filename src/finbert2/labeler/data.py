@@ -126,7 +126,7 @@ def check_labels(examples: Iterable[Example], labels: Sequence[str], path: str |
         rows = ", ".join(f"'{label}' ({count} rows)" for label, count in unseen.most_common(5))
         raise UserError(
             f"{path} has labels that the training data has not: {rows}; training knows {', '.join(labels[:30])}: "
-            "correct the labels, or add rows with them to the training file"
+            "correct the labels, add rows with them to the training file, or put its labels.csv beside the file"
         )
 
 

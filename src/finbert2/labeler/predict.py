@@ -53,6 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     output = Path(options.output)
     if output.suffix not in (".csv", ".jsonl"):
         raise UserError(f"--output {output} has the suffix '{output.suffix}': name a .csv or a .jsonl file")
+    args.spare_input(output, options.input)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if options.input == "-" and world > 1:
         raise UserError("standard input cannot be shared by several processes: write it to a file first")

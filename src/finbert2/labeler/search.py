@@ -25,6 +25,11 @@ class SearchArguments:
     lowest_rate: float = args.option("lowest learning rate tried", default=1e-5)
     highest_rate: float = args.option("highest learning rate tried", default=5e-4)
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        if self.trials < 1 or not 0 < self.lowest_rate <= self.highest_rate:
+            raise ValueError("--trials is 1 at least, --lowest_rate above 0 and no higher than --highest_rate")
+
 
 @args.command
 def main(argv: list[str] | None = None) -> None:

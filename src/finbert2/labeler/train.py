@@ -90,6 +90,9 @@ def write(
         files.write_rows(output / "test_predictions.jsonl", judgement.rows)
         report.write(output, output.name, judgement, results)
     files.write_json(output / "results.json", results)
+    score = "f1" if options.task == "ner" else "macro_f1"
+    tested = f"test {score} {results['test'][score]:.3f}; " if "test" in results else ""
+    log.info("%sthe model is in %s", tested, output)
 
 
 def read_task(options: LabelerArguments, seed: int) -> Task:

@@ -1,5 +1,6 @@
 """What watches over a run: losses that are no numbers, a polite end, parameters that wait at the start."""
 
+import logging
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from finbert2 import training
 from finbert2.errors import UserError
 from finbert2.pretrain.packing import EpochSampler
 
+log = logging.getLogger(__name__)
+
 
 class LossWatch(TrainerCallback):
     """Stops a run whose loss is no number, names the batch, and lets no damaged checkpoint be written.
@@ -22,6 +25,15 @@ class LossWatch(TrainerCallback):
     def __init__(self, output_dir: str) -> None:
         self.output_dir = output_dir
         self.unseen: deque[tuple[str, torch.Tensor]] = deque()
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Warn of a run that would be over before its learning rate has come up."""
+        warmup = args.get_warmup_steps(state.max_steps)
+        if warmup > state.max_steps / 2:
+            log.warning(
+                "the learning rate rises for %d steps, the run has %d: give --warmup_steps 0.1, a share of the run",
+                warmup, state.max_steps,
+            )  # fmt: skip
 
     def add(self, batch: str, loss: torch.Tensor) -> None:
         """Note the loss of a batch; look at those before it."""

@@ -12,9 +12,10 @@ from finbert2.retriever.ranking import Run
 
 
 def trec(run: Run, tag: str) -> str:
-    """Return a run as TREC's lines `query Q0 passage rank score tag`."""
+    """Return a run as TREC's lines `query Q0 passage rank score tag`; the tag is one word."""
+    word = "_".join(tag.split())
     lines = [
-        f"{query} Q0 {passage} {place} {score:.6f} {tag}\n"
+        f"{query} Q0 {passage} {place} {score:.6f} {word}\n"
         for query, ranked in run.items()
         for place, (passage, score) in enumerate(ranked, start=1)
     ]

@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     runtime.set_seed(options.seed)
     if Path(options.output).suffix not in (".csv", ".jsonl", ".json"):
         raise UserError(f"--output {options.output}: name a .csv or .jsonl file")
+    args.spare_input(options.output, options.titles)
     model = load_model(Path(options.model_dir), options.model_name_or_path)
     titles = read_titles(options.titles, options.title_column)
     labels, similarity = model.predict(titles.unique, encode(model, titles, options))
