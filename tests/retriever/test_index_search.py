@@ -153,6 +153,16 @@ def test_ids_that_cannot_be_kept(tmp_path):
     )
 
 
+def test_rows_of_one_id_are_counted(tmp_path, caplog):
+    rows = [{"id": "x", "text": "甲"}, {"id": "x", "text": "乙"}, {"id": 7, "text": "丙"}, {"id": "7", "text": "丁"}]
+    path = jsonl(tmp_path / "i.jsonl", [*rows, {"text": "戊"}, {"text": "戊"}])
+    with caplog.at_level("WARNING"):
+        index.check_ids(str(path), 500)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: 2 rows have the id of another row; of such rows the last one is kept"
+    ]
+
+
 def test_scores_are_signed_cosines(tmp_path):
     client = store.connect(str(tmp_path / "s.db"), must_exist=False)
     store.create(client, "passages", {"name": "hand", "fingerprint": "0", "width": 2})

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import time
+from array import array
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -165,11 +166,17 @@ def records(path: str) -> Iterator[dict[str, str]]:
 def check_ids(path: str, window: int) -> None:
     """Raise `UserError` for an id that Milvus cannot hold, and for one that a window of another document would have.
 
-    Before anything is encoded. An id such as `d#1` is welcome as long as there is no document `d`.
+    Before anything is encoded. An id such as `d#1` is welcome as long as there is no document `d`. Of rows with one id
+    the last is kept; their number is logged.
     """
+    import numpy as np
+
     windows_of: dict[str, tuple[str, str]] = {}  # what looks like a window's id, and where, by its document
+    hashes = array("q")  # of the ids, 8 bytes each
     for row in files.read_rows(path):
         key = str(given_id(row) or "")
+        if key:
+            hashes.append(hash(key))
         size = len(key.encode())
         if size > store.MAX_ID:
             raise UserError(
@@ -179,6 +186,9 @@ def check_ids(path: str, window: int) -> None:
         of_window = OF_WINDOW.fullmatch(key) if window else None
         if of_window:
             windows_of.setdefault(of_window[1], (row.place, key))
+    repeated = len(hashes) - len(np.unique(np.frombuffer(hashes, dtype=np.int64)))
+    if repeated:
+        log.warning("%s: %d rows have the id of another row; of such rows the last one is kept", path, repeated)
     for row in files.read_rows(path) if windows_of else ():
         if (found := windows_of.get(str(given_id(row)))) is not None:
             place, key = found
