@@ -125,6 +125,12 @@ def test_a_foreign_classifier_of_several_labels_says_so_in_its_config(classifier
     assert labeler.settings.multi_label and Labeler.from_pretrained(str(classifier)).settings.multi_label is False
 
 
+def test_one_string_is_not_a_list_of_characters(classifier):
+    with pytest.raises(UserError) as raised:
+        Labeler.from_pretrained(str(classifier)).predict("净利润增长")
+    assert str(raised.value) == "texts are a list of strings, one string was given: put it into a list"
+
+
 def test_batches_do_not_change_the_answer(classifier, exact):
     labeler = Labeler.from_pretrained(str(classifier))
     together = labeler.predict(TEXTS)

@@ -126,6 +126,8 @@ class Labeler:
 
         Of a tagger the logits are those of [CLS], which say nothing. Raises `UserError` for a layer that is not there.
         """
+        if isinstance(texts, str):
+            raise UserError("texts are a list of strings, one string was given: put it into a list")
         config = self.model.config
         layers = config.num_hidden_layers
         if layer is not None and not -layers - 1 <= layer <= layers:
