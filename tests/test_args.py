@@ -182,9 +182,13 @@ def test_what_is_read_is_not_written_over(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("learning_rate", -1.0), ("num_train_epochs", 0.0), ("per_device_train_batch_size", 0)]
-)
-def test_numbers_that_train_nothing_are_refused(tmp_path, name, value):
+    ("name", "value", "expected"),
+    [
+        ("learning_rate", -1.0, "0 or more"), ("num_train_epochs", 0.0, "more than 0"),
+        ("per_device_train_batch_size", 0, "more than 0"),
+    ],
+)  # fmt: skip
+def test_numbers_that_train_nothing_are_refused(tmp_path, name, value, expected):
     with pytest.raises(ValueError) as error:
         training(tmp_path, **{name: value})
-    assert str(error.value) == f"--{name} is {value}: more than 0 was expected"
+    assert str(error.value) == f"--{name} is {value}: {expected} was expected"

@@ -50,9 +50,11 @@ class TrainingArguments(transformers.TrainingArguments):
 
     def __post_init__(self) -> None:
         """Resolve the precision; refuse a bf16 that the device would only emulate."""
-        for name, least in (("learning_rate", 0), ("num_train_epochs", 0), ("per_device_train_batch_size", 0)):
-            if getattr(self, name) <= least:
-                raise ValueError(f"--{name} is {getattr(self, name)}: more than {least} was expected")
+        for name in ("num_train_epochs", "per_device_train_batch_size"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name} is {getattr(self, name)}: more than 0 was expected")
+        if self.learning_rate < 0:  # 0 is a rehearsal
+            raise ValueError(f"--learning_rate is {self.learning_rate}: 0 or more was expected")
         if self.bf16 and not runtime.has_bf16():
             raise ValueError("--bf16 was asked for, but this device has no bf16 in hardware: leave the flag out")
         if self.bf16 is None:
