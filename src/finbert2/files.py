@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import os
-import re
-import shlex
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,12 +15,11 @@ from typing import IO, Any
 
 import zstandard
 
+from finbert2 import utf8
 from finbert2.errors import UserError
 
 TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt")
 PACKED_SUFFIXES = (".gz", ".zst")
-HALF = re.compile(r"\\u[dD][89a-fA-F]")  # JSON's spelling of half a character, such as of an emoji that was cut
-UNDECODABLE = re.compile("[\udc80-\udcff]")  # what bytes that are not UTF-8 become under "surrogateescape"
 Skip = Callable[[str], None]  # told what is wrong with a record that is then passed over
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 
@@ -96,44 +93,20 @@ def read_lines(path: str | Path, skip: Skip | None = None) -> Iterator[tuple[int
     with open_text(path, "surrogateescape" if skip else "strict") as file:
         try:
             for number, line in enumerate(file, start=1):
-                if skip and UNDECODABLE.search(line):
+                if skip and utf8.UNDECODABLE.search(line):
                     skip(f"{path} line {number} is not UTF-8")
                     continue
                 yield number, line.rstrip("\r\n")
         except UnicodeDecodeError as error:
             # The decoder works in blocks: the bad line is somewhere after the last one that came out whole.
-            line_number = number + 1 + undecodable_line(path, number)
+            further = 0 if path.suffix in PACKED_SUFFIXES else utf8.undecodable_line(path, number)
+            line_number = number + 1 + further
             raise UserError(
                 f"{path} line {line_number} is not UTF-8 ({error.reason}, byte 0x{error.object[error.start]:02x}): "
-                f"convert the file, for example: {conversion(path)}"
+                f"convert the file, for example: {utf8.conversion(path)}"
             ) from None
         except DAMAGED as error:
             raise UserError(f"{path} cannot be unpacked after line {number} ({error}): make or fetch it anew") from None
-
-
-def conversion(path: Path) -> str:
-    """Return the command that makes UTF-8 of a file in China's usual other encoding."""
-    return f"iconv -f GB18030 -t UTF-8 {shlex.quote(path.name)} > {shlex.quote(f'{path.stem}.utf8{path.suffix}')}"
-
-
-def undecodable_line(path: Path, skip: int) -> int:
-    """Return how many whole UTF-8 lines of a plain file follow the first `skip` ones before one that is not."""
-    if path.suffix in PACKED_SUFFIXES:
-        return 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file):
-            if number >= skip and not is_utf8(line):
-                return number - skip
-    return 0
-
-
-def is_utf8(data: bytes) -> bool:
-    """Tell whether the bytes decode as UTF-8."""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def read_rows(path: str | Path, skip: Skip | None = None) -> Iterator[Row]:
@@ -198,7 +171,7 @@ def read_jsonl(path: Path, skip: Skip | None = None) -> Iterator[Row]:
                 f"{path} line {number} is not JSON ({error.msg} at column {error.colno}): "
                 "each line has to be one whole object; mend or remove the line"
             ) from None
-        if HALF.search(line) and not is_whole(values):
+        if utf8.HALF.search(line) and not utf8.is_whole(values):
             if skip:
                 skip(f"{path} line {number} holds half a character")
                 continue
@@ -209,15 +182,6 @@ def read_jsonl(path: Path, skip: Skip | None = None) -> Iterator[Row]:
         if not isinstance(values, dict):
             raise UserError(f"{path} line {number} holds a {type(values).__name__}: each line has to be one object")
         yield Row(path, number, values)
-
-
-def is_whole(value: Any) -> bool:
-    """Tell whether all texts of a JSON value can be written, which half a character cannot."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def read_csv(path: Path, delimiter: str = ",", skip: Skip | None = None) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from finbert2 import files
+from finbert2 import files, utf8
 from finbert2.corpus.blocks import LONGEST_LINE, Block, is_saved, open_bytes
 from finbert2.errors import UserError
 
@@ -123,7 +123,7 @@ def not_utf8(place: str, path: Path, error: UnicodeDecodeError) -> str:
     byte = f"0x{error.object[error.start]:02x}"
     return (
         f"{place} is not UTF-8 ({error.reason}, byte {byte}): convert the file, for example: "
-        f"{files.conversion(path)}, or pass over such lines: --errors skip"
+        f"{utf8.conversion(path)}, or pass over such lines: --errors skip"
     )
 
 
