@@ -32,7 +32,10 @@ study:  ## the experiments on DATA=folder (hours), then docs/reproduction.md
 samples:  ## write the sample data anew
 	$(PYTHON) -m finbert2.samples
 
+docs:  ## write docs/flags.md anew
+	PYTHONPATH=. $(PYTHON) docs/write_flags.py
+
 pics:  ## draw the READMEs' picture of the suite anew
 	$(PYTHON) pics/draw_suite.py
 
-.PHONY: help install fix check test all bench study samples pics
+.PHONY: help install fix check test all bench study samples docs pics

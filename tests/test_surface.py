@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import re
+import runpy
 import subprocess
 import sys
 import time
@@ -69,6 +70,12 @@ def test_every_command_takes_a_seed_and_helps(stage, verb, capsys):
         args.parse(f"{stage} {verb}", "", ["-h"], *types)
     assert stopped.value.code == 0
     assert f"usage: finbert2 {stage} {verb} [flags]" in capsys.readouterr().out
+
+
+def test_the_page_of_flags_is_the_dataclasses():
+    """`make docs` was run after the last change of an option."""
+    written = runpy.run_path(str(ROOT / "docs" / "write_flags.py"))
+    assert (ROOT / "docs" / "flags.md").read_text(encoding="utf-8") == written["page"]()
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

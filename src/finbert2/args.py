@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import transformers
 from transformers import HfArgumentParser
 
-from finbert2 import files, runtime
+from finbert2 import files, runtime, usage
 from finbert2.errors import UserError
 
 __all__ = ["TrainingArguments", "claim", "command", "is_finished", "option", "parse"]
@@ -65,7 +65,11 @@ class TrainingArguments(transformers.TrainingArguments):
 
 
 class Parser(HfArgumentParser):
-    """HuggingFace's parser, with a mistake answered in one line instead of a page of usage."""
+    """HuggingFace's parser, with a mistake answered in one line and a help page of one spelling a flag."""
+
+    def format_help(self) -> str:
+        """Return what `-h` prints."""
+        return usage.text(self.usage or "", self.description or "", self.dataclass_types)
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit 2."""
