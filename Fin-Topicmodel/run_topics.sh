@@ -3,7 +3,7 @@
 #
 #   sh run_topics.sh                                            # 用自带的样例标题
 #   sh run_topics.sh --titles 我的标题.csv --output_dir 我的结果      # 用自己的标题；列名 title（另可有 date、industry、org）
-#   sh run_topics.sh --model_name_or_path ../outputs/retriever  # 用自己训练的编码器
+#   sh run_topics.sh --model_name_or_path ../Fin-retriever/outputs/retriever  # 用自己训练的编码器
 #   sh run_topics.sh --num_topics 40                            # 指定主题数
 #   sh run_topics.sh --topic_list 主题表.txt                      # 先按自己列出的主题归类，其余再自动发现
 #   sh run_topics.sh --preset paper                             # 论文笔记本的设置：32 维，每个主题至少 2 条标题

@@ -1,5 +1,5 @@
 #!/bin/sh
-# 实体识别微调（公司、人名……）：按实体计算准确率、召回率与 F1。
+# 实体识别微调（公司、人名……）：按实体计算精确率、召回率与 F1。
 # 后面的参数覆盖这里的设置，例如：sh runner.sh --train_data person_ner/train.txt --dev_data person_ner/dev.txt --test_data person_ner/test.txt --output_dir outputs/person_ner
 # 数据：CoNLL，每行“字 标签”（BIO），句间空一行。中断后用同一命令继续；-h 列出全部参数。
 set -eu

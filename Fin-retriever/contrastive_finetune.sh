@@ -1,5 +1,5 @@
 #!/bin/sh
-# 对比学习微调：InfoNCE，温度 0.01，每个问题 1 个正例加 14 个负例，每批 64 个问题（GradCache，显存不随批量增长；论文每步 256 个）。
+# 对比学习微调：InfoNCE，温度 0.01，每个问题 1 个正例加 14 个负例，每批 64 个问题（GradCache，显存基本不随 batch size 增长；原仓库每步 256 个）。
 # 后面的参数覆盖这里的设置，例如：sh contrastive_finetune.sh --train_data outputs/mined.jsonl
 # 多卡：NPROC=4 sh contrastive_finetune.sh（4 × 64 = 每步 256 个）；中断后用同一命令继续。
 set -eu

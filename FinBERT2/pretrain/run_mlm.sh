@@ -1,7 +1,7 @@
 #!/bin/sh
-# 继续（或从头开始）掩码语言模型预训练：全词掩码、变长打包、只算被掩码的位置。
+# 继续（或从头开始）掩码语言模型预训练：全词掩码、变长打包，只在被掩码位置计算输出层。
 # 后面的参数覆盖这里的设置，例如：sh run_mlm.sh --train_data 语料文件夹 --learning_rate 1e-4
-# 从头开始：sh run_mlm.sh --model_name_or_path '' --tokenizer_name 词表文件夹 --num_hidden_layers 4 …
+# 从头开始：sh run_mlm.sh --model_name_or_path '' --tokenizer_name 分词器文件夹 --num_hidden_layers 4 …
 # 多卡：NPROC=8 sh run_mlm.sh；中断后用同一命令继续；-h 列出全部参数。
 set -eu
 cd "$(dirname "$0")"

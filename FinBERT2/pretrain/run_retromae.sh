@@ -1,5 +1,5 @@
 #!/bin/sh
-# RetroMAE 预训练：编码器掩码 30%，单层解码器只凭 [CLS] 向量复原全文（掩码 50%），得到更适合检索的编码器。
+# RetroMAE 预训练：编码器掩码 30%，单层解码器只凭 [CLS] 向量重建原文（掩码 50%），得到更适合检索的编码器。
 # 后面的参数覆盖这里的设置，例如：sh run_retromae.sh --model_name_or_path outputs/mlm --train_data 语料文件夹
 # 解码器另存为 retromae_decoder.safetensors，下次可接着训练；多卡：NPROC=8；中断后用同一命令继续。
 set -eu

@@ -16,7 +16,7 @@ TRIES = 4
 
 
 class Endpoint:
-    """`POST <url>/embeddings` of OpenAI's API; `OPENAI_API_KEY` in the environment is the key, sent and never written.
+    """`POST <url>/embeddings` of OpenAI's API; `FINBERT2_LLM_KEY`, else `OPENAI_API_KEY`, is the key, never written.
 
     Vectors are appended to `cache`, a JSON-lines file by the hash of model and text: what was paid for is asked once.
     """

@@ -44,7 +44,8 @@ class Options:
     reranker: str | None = args.option("cross-encoder that orders the best hybrid hits anew", default=None)
     rerank_depth: int = args.option(f"hits that it orders, up to {DEPTH}", default=50)
     endpoint: str | None = args.option(
-        "OpenAI-compatible API as a further model, its URL up to /v1; key: OPENAI_API_KEY", default=None
+        "OpenAI-compatible API as a further model, its URL up to /v1; key: FINBERT2_LLM_KEY, else OPENAI_API_KEY",
+        default=None,
     )
     endpoint_model: str = args.option("the endpoint's model", default="text-embedding-3-large")
     runs: list[str] = args.option("TREC runs or FlagEmbedding search results to measure beside", factory=list)
