@@ -1,7 +1,8 @@
-"""Record a finished quickstart for the READMEs: python benchmarks/record_quickstart.py [outputs/quickstart].
+"""Record a finished quickstart: python benchmarks/record_quickstart.py [outputs/quickstart [NAME]].
 
-Copies its results.json to benchmarks/results/quickstart.json, draws pics/quickstart.png from it, and puts the table
-that the run printed into both READMEs.
+Copies its results.json to benchmarks/results/NAME.json. Of the run on the sample data, whose name is quickstart, it also
+draws pics/quickstart.png and puts the table that the run printed into both READMEs; the one on real data is recorded as
+quickstart_real_data.
 """
 
 import json
@@ -17,17 +18,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
-RECORD = ROOT / "benchmarks" / "results" / "quickstart.json"
+RECORDS = ROOT / "benchmarks" / "results"
 TABLE = re.compile(r"```text\n(?:QUICKSTART_TABLE|stage .*?)\n```", re.S)
 
 
 def main() -> None:
-    """Record results, figure and table."""
-    output = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "outputs" / "quickstart")
-    results = json.loads((output / "results.json").read_text(encoding="utf-8"))
-    files.write_json(RECORD, results)
+    """Record results, and of the sample's run figure and table."""
+    output = sys.argv[1] if len(sys.argv) > 1 else ROOT / "outputs" / "quickstart"
+    name = sys.argv[2] if len(sys.argv) > 2 else "quickstart"
+    results = json.loads((Path(output) / "results.json").read_text(encoding="utf-8"))
+    files.write_json(RECORDS / f"{name}.json", results)
+    if name == "quickstart":
+        show(results)
+
+
+def show(results: dict) -> None:
+    """Draw the figure and put the table into both READMEs."""
     figure(results["stages"]).savefig(ROOT / "pics" / "quickstart.png", dpi=160)
-    lines = "\n".join(line.rstrip() for line in table(results).splitlines())
+    lines = table(results)
     for name in ("README.md", "README_en.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
         files.write_text(ROOT / name, TABLE.sub(lambda _: f"```text\n{lines}\n```", text, count=1))

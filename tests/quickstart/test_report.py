@@ -42,7 +42,7 @@ def test_the_table_by_hand():
     table = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in report.table(RESULTS).splitlines()]
     held_out = "held out, per character: 9.12 -> 5.50"
     assert table == [
-        ["stage", "result", "beside", "seconds"],
+        ["stage", "result", "for comparison", "seconds"],
         ["corpus", "1,000 of 1,200 documents kept", "duplicate 150, too_short 50", "5"],
         ["tokenizer", "0.600 tokens per character", "characters 0.900", "10"],
         ["mlm", "loss 9.50 -> 6.25", held_out, "61"],
@@ -72,7 +72,7 @@ def output(tmp_path):
 
 
 def test_the_page_holds_every_stage_and_escapes_names(output):
-    page = report.page(output, Inventory(), RESULTS, "/data/<我的>")
+    page = report.page(output, RESULTS, "/data/<我的>")
     assert page.count("<svg") >= 5 and "<!-- the curve -->" in page
     for told in (
         "心情&lt;b&gt;",
@@ -91,7 +91,7 @@ def test_the_page_holds_every_stage_and_escapes_names(output):
 
 def test_a_page_without_the_optional_stages(output):
     stages = {name: STAGES[name] for name in ("corpus", "tokenizer", "mlm", "retromae")}
-    page = report.page(output, Inventory(), RESULTS | {"stages": stages, "absent": ["topic"]}, None)
+    page = report.page(output, RESULTS | {"stages": stages, "absent": ["topic"]}, None)
     assert "样例数据" in page and "Fin-labeler" not in page and "Fin-retriever" not in page
 
 

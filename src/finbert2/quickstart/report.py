@@ -21,7 +21,7 @@ def load(folder: Path, name: str = "results.json") -> Results:
 def collect(output: Path, found: Inventory, seconds: dict[str, float]) -> Results:
     """Return `stages` of the quickstart's results, each stage with its seconds."""
     stages: Results = {
-        "corpus": corpus(output), "tokenizer": tokenizer(output, found),
+        "corpus": corpus(output), "tokenizer": tokenizer(output),
         "mlm": pretraining(output / "mlm"), "retromae": pretraining(output / "retromae"),
     }  # fmt: skip
     if found.classification:
@@ -47,7 +47,7 @@ def corpus(output: Path) -> Results:
     return {name: results[name] for name in ("documents_in", "documents_out", "dropped", "documents_found", "sampled")}
 
 
-def tokenizer(output: Path, found: Inventory) -> Results:
+def tokenizer(output: Path) -> Results:
     """Return the tokenizer stage's numbers on held-out text."""
     learnt, table = load(output / "tokenizer"), load(output / "tokenizer" / "evaluate")["tokenizers"]
     rows = list(table[str(output / "tokenizer")].values())
@@ -127,14 +127,15 @@ def topics(output: Path) -> Results:
 
 def table(results: Results) -> str:
     """Return the main numbers as lines of text for the terminal."""
-    rows = [("stage", "result", "beside", "seconds")]
+    rows = [("stage", "result", "for comparison", "seconds")]
     for name, stage in results["stages"].items():
         lines = headline(name, stage) or [("done", "")]  # rows to train on alone have nothing to be measured by
         rows += [(name, result, beside, "") for result, beside in lines]
         rows[-1] = (*rows[-1][:3], f"{stage['seconds']:.0f}")
     rows.append(("whole", "", "after pretraining, two steps at a time", f"{results['seconds']:.0f}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def headline(name: str, stage: Results) -> list[tuple[str, str]]:
@@ -191,7 +192,7 @@ class Section:
     note: str = ""
 
 
-def page(output: Path, found: Inventory, results: Results, folder: str | None) -> str:
+def page(output: Path, results: Results, folder: str | None) -> str:
     """Return the self-contained report page."""
     import jinja2
 
@@ -200,6 +201,6 @@ def page(output: Path, found: Inventory, results: Results, folder: str | None) -
     source = importlib.resources.files("finbert2.quickstart").joinpath("report.html").read_text(encoding="utf-8")
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
     return template.render(
-        sections=sections(output, found, results["stages"]), results=results, data=folder or "样例数据",
+        sections=sections(output, results["stages"]), results=results, data=folder or "样例数据",
         absent=results["absent"], figure=plots.svg,
     )  # fmt: skip

@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     results = report.collect(output, found, seconds) | runtime.circumstances(SEED, whole)
     results["peak_memory_gib"] = max(results["peak_memory_gib"], peak_memory_gib(steps))
     files.write_json(output / "results.json", results)
-    files.write_text(output / "report.html", report.page(output, found, results, folder))
+    files.write_text(output / "report.html", report.page(output, results, folder))
     sys.stdout.write(report.table(results) + f"\nreport: {output / 'report.html'}\n")
 
 

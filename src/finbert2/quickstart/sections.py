@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from finbert2 import files, plots
-from finbert2.quickstart.inventory import Inventory
 from finbert2.quickstart.report import Results, Section, load
 
 EXAMPLE_TOPICS, EXAMPLE_WORDS = 12, 10
 
 
-def sections(output: Path, found: Inventory, stages: Results) -> list[Section]:
+def sections(output: Path, stages: Results) -> list[Section]:
     """Return a section for every stage that ran."""
     made = [corpus(output, stages["corpus"]), tokenizer(output, stages["tokenizer"])]
     made += [mlm(output, stages["mlm"]), retromae(output, stages["retromae"])]
