@@ -1,7 +1,7 @@
 """Record a finished quickstart: python benchmarks/record_quickstart.py [outputs/quickstart [NAME]].
 
-Copies its results.json to benchmarks/results/NAME.json. Of the run on the sample data, whose name is quickstart, it also
-draws pics/quickstart.png and puts the table that the run printed into both READMEs; the one on real data is recorded as
+Copies its results.json to benchmarks/results/NAME.json. Of the run on the sample data, NAME quickstart, it also draws
+pics/quickstart.png and puts the table that the run printed into both READMEs; the run on real data is
 quickstart_real_data.
 """
 
