@@ -16,8 +16,6 @@ from transformers import HfArgumentParser
 from finbert2 import files, runtime, usage
 from finbert2.errors import UserError
 
-__all__ = ["TrainingArguments", "claim", "command", "is_finished", "option", "parse"]
-
 # A run is the same run on another machine and by other means: these do not tell runs apart.
 NOT_PART_OF_A_RUN = {
     *("output_dir", "local_rank", "logging_steps", "logging_first_step", "disable_tqdm", "report_to", "run_name"),
@@ -37,7 +35,11 @@ def option(help: str, default: Any = dataclasses.MISSING, factory: Any = datacla
 
 @dataclasses.dataclass
 class TrainingArguments(transformers.TrainingArguments):
-    """HuggingFace's training arguments with the house's defaults; a stage's subclass changes a few more."""
+    """HuggingFace's training arguments with the house's defaults; a stage's subclass changes a few more.
+
+    The Trainer never pushes: it would upload the run's records with each checkpoint. `publish` is whether the finished
+    folder goes up (`uploads.publish`).
+    """
 
     bf16: bool | None = option(  # type: ignore[assignment]
         "bf16 autocast; unset: wherever the device has bf16 in hardware", default=None
@@ -57,6 +59,7 @@ class TrainingArguments(transformers.TrainingArguments):
             raise ValueError(f"--learning_rate is {self.learning_rate}: 0 or more was expected")
         if self.bf16 and not runtime.has_bf16():
             raise ValueError("--bf16 was asked for, but this device has no bf16 in hardware: leave the flag out")
+        self.publish, self.push_to_hub = self.push_to_hub, False
         if self.bf16 is None:
             self.bf16 = runtime.has_bf16() and not self.fp16
         # transformers refuses bf16 on a machine without an accelerator unless it is told that the CPU is meant.

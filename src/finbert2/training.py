@@ -9,12 +9,13 @@ from tqdm import tqdm
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ProgressCallback
 
-from finbert2 import plots, runtime
+from finbert2 import args, plots, runtime
 from finbert2.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+ROWS_A_STEP = "rows a step (NPROC × NNODES × --per_device_train_batch_size × --gradient_accumulation_steps)"
 STATE = "trainer_state.json"  # the last file of a checkpoint
 # What the progress line shows of a log entry: its name, and how.
 SHOWN = (
@@ -89,6 +90,20 @@ def starting_point(training_args: TrainingArguments) -> str | None:
         )
     elsewhere = Path(given).resolve().parent != Path(training_args.output_dir or "").resolve()
     return own if own and elsewhere and made_steps(own) > made_steps(given) else given
+
+
+def rows_a_step(training_args: TrainingArguments) -> int:
+    """Return how many rows all processes take in a step."""
+    return training_args.world_size * training_args.train_batch_size * training_args.gradient_accumulation_steps
+
+
+def step_facts(training_args: TrainingArguments) -> dict[str, int]:
+    """Return what `args.claim` is told of a step: the Trainer counts a resumed run's place in the data by steps.
+
+    Nothing of a finished run, which is not gone on with.
+    """
+    done = args.is_finished(training_args.output_dir or "")
+    return {} if done else {ROWS_A_STEP: rows_a_step(training_args)}
 
 
 def made_steps(checkpoint: str) -> int:

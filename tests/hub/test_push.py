@@ -2,6 +2,7 @@
 
 import functools
 import json
+import types
 from unittest import mock
 
 import huggingface_hub
@@ -9,8 +10,13 @@ import pytest
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import filter_repo_objects
 
-from finbert2 import cards
+from finbert2 import cards, uploads
+from finbert2.errors import UserError
 from finbert2.hub import push
+from finbert2.labeler import train
+from finbert2.labeler.options import LabelerTrainingArguments
+from finbert2.pretrain.options import PretrainingTrainingArguments
+from finbert2.retriever.recipe import RetrieverTrainingArguments
 
 
 class Hub:
@@ -19,11 +25,15 @@ class Hub:
     calls: dict = {}
     refuses = False
 
+    def __init__(self, token=None):
+        Hub.calls["token"] = token
+
     def create_repo(self, repo, **options):
         """Make a repository."""
         if Hub.refuses:
             raise HfHubHTTPError("401 Unauthorized", response=mock.MagicMock())
         Hub.calls["repo"] = (repo, options)
+        return types.SimpleNamespace(repo_id=repo if "/" in repo else f"me/{repo}")
 
     def create_branch(self, repo, **options):
         """Make a branch."""
@@ -32,6 +42,7 @@ class Hub:
     def upload_folder(self, folder_path, ignore_patterns, **options):
         """Note what goes up."""
         names = [str(path.relative_to(folder_path)) for path in folder_path.rglob("*") if path.is_file()]
+        Hub.calls["uploads"] = Hub.calls.get("uploads", 0) + 1
         Hub.calls["upload"] = (sorted(filter_repo_objects(names, ignore_patterns=ignore_patterns)), options)
         return "https://hub/commit/1"
 
@@ -48,7 +59,8 @@ def model(tmp_path):
     """A finished training's folder, with what it leaves beside its result."""
     for name in (
         "config.json", "model.safetensors", "README.md", "tokenizer.json", "labeler.json", "results.json", "args.json",
-        "mlm.log", "checkpoint-5/model.safetensors", "tokens/ids.npy", "onnx/model.onnx", "runs/1/events",
+        "mlm.log", "training_args.bin", "checkpoint-5/model.safetensors", "tokens/ids.npy", "onnx/model.onnx",
+        "runs/1/events",
     ):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}", encoding="utf-8")
@@ -158,8 +170,39 @@ def test_what_is_refused(model, tmp_path, capsys):
 
 def test_a_hub_that_says_no_is_told_with_the_way_out(model, capsys):
     Hub.refuses = True
-    message = refused(capsys, "--folder", model, "--repo", "me/x")
-    assert message.startswith("error: me/x could not be written (401 Unauthorized") and "HF_TOKEN" in message
+    told = (
+        f"{model} is whole, but {{}} could not be written (401 Unauthorized): set HF_TOKEN to a token that may write "
+        "there, check the network (HF_ENDPOINT names a mirror), then: finbert2 hub push "
+        f"--folder {model} --repo {{}} --kind model"
+    )
+    assert refused(capsys, "--folder", model, "--repo", "me/x") == "error: " + told.format("me/x", "me/x")
+    with pytest.raises(UserError) as error:
+        uploads.publish(model, PretrainingTrainingArguments(output_dir=str(model), push_to_hub=True))
+    assert str(error.value) == told.format(model.name, f"OWNER/{model.name}")
+
+
+@pytest.mark.parametrize("kind", [PretrainingTrainingArguments, LabelerTrainingArguments, RetrieverTrainingArguments])
+def test_a_trainer_never_pushes(kind, tmp_path):
+    """It would upload args.json and training_args.bin with each checkpoint."""
+    wish = kind(output_dir=str(tmp_path), push_to_hub=True)
+    assert (wish.push_to_hub, wish.publish) == (False, True) and not kind(output_dir=str(tmp_path)).publish
+
+
+def test_a_finished_training_goes_up_once_and_whole(tiny_bert, tmp_path, caplog):
+    rows = [f"公司公告第{number}号{'增长' if number % 2 else '减持'},{number % 2}" for number in range(20)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    train.main([
+        "--model_name_or_path", tiny_bert, "--train_data", str(tmp_path / "train.csv"), "--output_dir",
+        str(tmp_path / "mine"), "--num_train_epochs", "2", "--report_to", "none", "--disable_tqdm", "True",
+        "--push_to_hub", "True", "--hub_token", "hf_x", "--hub_private_repo", "True",
+    ])  # fmt: skip
+    assert (tmp_path / "mine" / "checkpoint-2" / "training_args.bin").exists()
+    names, options = Hub.calls["upload"]
+    assert Hub.calls["uploads"] == 1 and {"README.md", "config.json", "model.safetensors", "labeler.json"} <= set(names)
+    assert not any("args" in name or "checkpoint" in name or "results" in name for name in names)
+    assert (Hub.calls["token"], options["repo_id"], options["revision"]) == ("hf_x", "me/mine", "main")
+    assert Hub.calls["repo"] == ("mine", {"repo_type": "model", "private": True, "exist_ok": True})
+    assert "published at https://hub/commit/1" in caplog.text
 
 
 def test_a_connection_that_is_refused_is_one_message(model, capsys, monkeypatch):
@@ -168,4 +211,4 @@ def test_a_connection_that_is_refused_is_one_message(model, capsys, monkeypatch)
     monkeypatch.setattr(huggingface_hub, "HfApi", real)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     message = refused(capsys, "--folder", model, "--repo", "me/x")
-    assert message.startswith("error: me/x could not be written (") and "check the network" in message
+    assert message.startswith(f"error: {model} is whole, but me/x could not be written (")

@@ -12,6 +12,7 @@ from transformers import Trainer, TrainerCallback
 from finbert2.errors import UserError
 from finbert2.labeler import evaluate, features, inputs, predict, train
 from finbert2.labeler.model import Labeler
+from finbert2.labeler.options import LabelerTrainingArguments
 
 from ..conftest import TEXTS
 
@@ -229,6 +230,13 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
             run(train.main, *command["b"])
     assert stopped.value.code == 130 and "the same command goes on" in capsys.readouterr().err
     assert not (tmp_path / "b" / "results.json").exists() and not (tmp_path / "b" / "model.safetensors").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(LabelerTrainingArguments, "world_size", 2)  # rows would be met again
+        assert refused(capsys, train.main, *command["b"]) == (
+            f"error: {tmp_path / 'b'} holds another run (rows a step (NPROC × NNODES × --per_device_train_batch_size × "
+            "--gradient_accumulation_steps) was 8, is 16): choose another --output_dir, or remove this one to start "
+            "anew\n"
+        )
     run(train.main, *command["b"])
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
     assert same(one, two) and results(tmp_path / "a")["test"] == results(tmp_path / "b")["test"]

@@ -167,13 +167,16 @@ def test_training_lowers_the_loss_and_its_folder_opens_everywhere(train_file, ti
     assert np.allclose(encoder.SentenceEncoder(str(out)).encode(TEXTS, is_query=True), with_prompt, atol=2e-2)  # bf16
 
 
-def test_an_interrupted_run_resumes_to_the_same_weights(train_file, tiny_encoder, tmp_path):
+def test_an_interrupted_run_resumes_to_the_same_weights(train_file, tiny_encoder, tmp_path, monkeypatch, capsys):
     argv = flags(train_file, tiny_encoder, tmp_path / "a", "--max_steps", 12, "--mini_batch_tokens", 50)
     run(argv)
     whole = (tmp_path / "a/model.safetensors").read_bytes()
     for name in ("checkpoint-12", "results.json", "model.safetensors"):
         path = tmp_path / "a" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(recipe.RetrieverTrainingArguments, "world_size", 2)  # rows would be met again
+        assert "--gradient_accumulation_steps) was 4, is 8): choose" in refused(capsys, train.main, argv)
     run(argv)
     assert json.loads((tmp_path / "a/results.json").read_text())["resumed_at_step"] == 8
     assert (tmp_path / "a/model.safetensors").read_bytes() == whole

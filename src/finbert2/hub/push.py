@@ -4,11 +4,11 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from finbert2 import args, cards, runtime
-from finbert2.errors import UserError, first_line
-from finbert2.uploads import left_behind, refusals
+from finbert2.errors import UserError
+from finbert2.uploads import left_behind, upload
 
 DATA = (".jsonl", ".csv", ".parquet", ".gz", ".zst")
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -38,7 +38,10 @@ def main(argv: list[str] | None = None) -> None:
     check(folder, options.kind)
     if options.kind == "dataset" and not (folder / "README.md").exists():
         cards.write_data(folder, options.repo.split("/")[1], data_of(folder))
-    sys.stdout.write(f"{upload(folder, options)}\n")
+    address = upload(
+        folder, options.repo, options.kind, private=options.private, revision=options.revision, message=options.message
+    )
+    sys.stdout.write(f"{address}\n")
 
 
 def check(folder: Path, kind: str) -> None:
@@ -66,26 +69,6 @@ def data_of(folder: Path) -> list[Path]:
 
     names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in DATA]
     return [folder / name for name in filter_repo_objects(names, ignore_patterns=left_behind("dataset"))]
-
-
-def upload(folder: Path, options: PushArguments) -> Any:
-    """Make the repository and upload what is for others; return the address of the commit."""
-    from huggingface_hub import HfApi
-
-    api = HfApi()
-    try:
-        api.create_repo(options.repo, repo_type=options.kind, private=options.private, exist_ok=True)
-        if options.revision != "main":
-            api.create_branch(options.repo, repo_type=options.kind, branch=options.revision, exist_ok=True)
-        return api.upload_folder(
-            repo_id=options.repo, folder_path=folder, repo_type=options.kind, revision=options.revision,
-            commit_message=options.message, ignore_patterns=left_behind(options.kind),
-        )  # fmt: skip
-    except refusals() as error:
-        raise UserError(
-            f"{options.repo} could not be written ({first_line(error)}): set HF_TOKEN to a token that may write there, "
-            "and check the network (HF_ENDPOINT names a mirror)"
-        ) from None
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from finbert2 import args, cards, files, plots, runtime, training
+from finbert2 import args, cards, files, plots, runtime, training, uploads
 from finbert2.errors import UserError
 from finbert2.labeler import audit, calibrate, data, judge, repeat, report
 from finbert2.labeler.features import Task
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
             "--target_precision is for tasks of one label a row: of several, each has its best F1's threshold"
         )
     rivals = {name: rival(name) for name in options.compare}
-    args.claim(output, options, training_args, facts=contents(options))
+    args.claim(output, options, training_args, facts=contents(options) | training.step_facts(training_args))
     if args.is_finished(output):
         log.info("%s holds the finished run: nothing to do", output)
         return
@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     results |= {"labels": task.labels, "n_train": len(task.train), "n_dev": len(task.dev)}
     results["data"] = files.fingerprint(p for p in (options.train_data, options.dev_data, options.test_data) if p)
     write(output, options, training_args, judgement, results, started)
+    uploads.publish(output, training_args)
 
 
 def contents(options: LabelerArguments) -> dict[str, str]:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import args, cards, encoder, files, plots, runtime, training
+from finbert2 import args, cards, encoder, files, plots, runtime, training, uploads
 from finbert2.errors import UserError, first_line
 from finbert2.pretrain import build
 from finbert2.pretrain.evaluate import evaluate
@@ -41,7 +41,6 @@ def main(argv: list[str] | None = None) -> None:
     if args.is_finished(output):
         return
     training.starting_point(training_args)  # refused now and not after tokenising
-    push, training_args.push_to_hub = training_args.push_to_hub, False  # once, when the folder is whole
     training_args.save_total_limit = kept_checkpoints(training_args.save_total_limit, options.average_last)
     runtime.set_seed(training_args.seed)
     rows, valid = build.load_rows(options, tokenizer, output, training_args.seed)
@@ -64,10 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     files.write_json(
         output / "results.json", results | runtime.circumstances(training_args.seed, time.perf_counter() - started)
     )
-    if push:
-        from finbert2.pretrain.publish import publish
-
-        log.info("pretrain: published at %s", publish(output, training_args))
+    uploads.publish(output, training_args)
 
 
 def rows_a_step(training_args: Any) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from transformers.trainer_utils import IntervalStrategy
 
-from finbert2 import args, cards, encoder, files, packing, plots, runtime, training
+from finbert2 import args, cards, encoder, files, packing, plots, runtime, training, uploads
 from finbert2.errors import UserError
 from finbert2.retriever import benchmark, check, folder
 from finbert2.retriever.collate import Collator
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     groups = Groups(rows, options.train_group_size, options.query_instruction, arguments.seed)
     batches(groups, options, arguments)  # refuses too few rows before claiming
     data = files.expand(options.train_data, (".jsonl", ".json"))
-    args.claim(arguments.output_dir, options, arguments, facts=args.contents(*data))
+    args.claim(arguments.output_dir, options, arguments, facts=args.contents(*data) | training.step_facts(arguments))
     if args.is_finished(arguments.output_dir):
         log.info("%s holds the finished run: nothing to do", arguments.output_dir)
         return
@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         counts = {"n_rows": len(rows), "rows_filled_up": short, "positives_among_negatives": moved}
         counts["resumed_at_step"] = resumed
         finish(trainer, options, arguments, counts, time.monotonic() - start)
+        uploads.publish(Path(arguments.output_dir or ""), arguments)
 
 
 def check_evaluation(options: Options, arguments: RetrieverTrainingArguments) -> None:
@@ -148,11 +149,6 @@ def load_model(options: Options) -> "SentenceTransformer":
     return model.float()
 
 
-def queries_a_step(arguments: RetrieverTrainingArguments) -> int:
-    """Return how many queries enter one update."""
-    return arguments.per_device_train_batch_size * arguments.world_size * arguments.gradient_accumulation_steps
-
-
 def finish(
     trainer: "RetrieverTrainer", options: Options, arguments: RetrieverTrainingArguments, counts: dict, seconds: float
 ) -> None:
@@ -165,7 +161,7 @@ def finish(
     results = {
         **counts,
         **training.summary(trainer),
-        "rows_per_second": (steps - counts["resumed_at_step"]) * queries_a_step(arguments) / seconds,
+        "rows_per_second": (steps - counts["resumed_at_step"]) * training.rows_a_step(arguments) / seconds,
         "data": files.fingerprint(files.expand(options.train_data, (".jsonl", ".json"))),
     }
     use = f'SentenceTransformer("{output_dir.name}").encode(["美联储加息"], prompt_name="query")'
