@@ -15,13 +15,19 @@ from tests.surface import ROOT, SCRIPTS
 CHINESE, ENGLISH = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README_en.md"))
 BLOCK = re.compile(r"^```(.*?)\n(.*?)^```$", re.S | re.M)
 BLOCKS = [(kind.split(), code) for kind, code in BLOCK.findall(CHINESE)]
+TREE = "quickstart.sh  test.sh "
 SHELL = [code for kind, code in BLOCKS if kind[:1] == ["sh"]]
 
 
 def test_both_readmes_carry_the_same_blocks():
-    """Chinese first, English equal: the code is one."""
-    assert BLOCK.findall(CHINESE) == BLOCK.findall(ENGLISH)
-    assert len(BLOCKS) > 10
+    """Chinese first, English equal: the code is one, the tree of files is in each page's language."""
+    pages = [BLOCK.findall(page) for page in (CHINESE, ENGLISH)]
+    code, english = ([block for block in page if not block[1].startswith(TREE)] for page in pages)
+    assert code == english
+    assert len(code) == len(BLOCKS) - 1 > 10
+    trees = [next(block[1] for block in page if block[1].startswith(TREE)) for page in pages]
+    names, others = (re.findall(r"[\w./-]+(?:\.sh|\.py|\.ipynb|/)", tree) for tree in trees)
+    assert names == others and len(names) > 20
 
 
 @pytest.mark.parametrize("code", SHELL)
