@@ -1,6 +1,7 @@
 """Fused ONNX graphs: the same numbers as torch, with and without padding."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,29 @@ def exported(tiny_bert, tmp_path_factory):
     kinds = [{node.op_type for node in onnx.load(path).graph.node} for path in paths]
     fused = [onnx_graph.fuse_attention(path, model.config.num_attention_heads) for path in paths]
     return module, paths, kinds, fused
+
+
+def test_a_graph_gets_its_name_only_when_whole(tmp_path, monkeypatch):
+    """A kill while it is fused leaves the graphs of before, and nothing beside them."""
+
+    def fuse(path, heads):
+        if heads == 0:
+            raise KeyboardInterrupt
+        path.write_text(f"{path.read_text()}, {heads} heads")
+
+    monkeypatch.setattr(onnx_graph, "write", lambda *parts: parts[-1].write_text("fp32"))
+    monkeypatch.setattr(onnx_graph, "quantise", lambda path, output: output.write_text("int8"))
+    monkeypatch.setattr(onnx_graph, "fuse_attention", fuse)
+
+    def export(heads):
+        config = SimpleNamespace(num_attention_heads=heads)
+        return onnx_graph.export(None, config, {}, "logits", 128, 1, tmp_path / "onnx", ["a.onnx", "b.onnx"])
+
+    assert export(2) == [tmp_path / "onnx" / "a.onnx", tmp_path / "onnx" / "b.onnx"]
+    with pytest.raises(KeyboardInterrupt):
+        export(0)
+    found = {path.name: path.read_text() for path in (tmp_path / "onnx").iterdir()}
+    assert found == {"a.onnx": "fp32, 2 heads", "b.onnx": "int8, 2 heads"}
 
 
 @pytest.mark.slow

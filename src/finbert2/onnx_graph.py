@@ -6,7 +6,9 @@ padding takes that form. The inputs stay what every loader expects; a padded bat
 """
 
 import logging
+import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,25 @@ def session(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+
+
+def export(
+    model: Any, config: Any, inputs: dict[str, Any], output: str, longest: int, wanted: int, folder: Path,
+    names: Sequence[str],
+) -> list[Path]:  # fmt: skip
+    """Write a module's graph into `folder` in fp32 and, if `names` has a second one, in int8; return the files.
+
+    They get their names only when whole. What the others say is said at `write`.
+    """
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as part:
+        written = [Path(part) / name for name in names]
+        write(model, config, inputs, output, longest, wanted, written[0])
+        if len(written) > 1:
+            quantise(*written)
+        for path in written:
+            fuse_attention(path, config.num_attention_heads)
+        return [path.replace(folder / path.name) for path in written]
 
 
 def write(model: Any, config: Any, inputs: dict[str, Any], output: str, longest: int, wanted: int, path: Path) -> None:
@@ -81,7 +102,7 @@ def fuse(path: Path, config: Any) -> None:
 
 
 def narrow_last_layer(path: Path, wanted: int) -> None:
-    """Let only the first tokens of each text ask in the last layer, and go through what follows; all still answer.
+    """Let queries of the last layer, and what follows it, come from the first tokens only; keys and values from all.
 
     To be called before `quantise`. A graph whose last layer is none that `attention` knows stays as it is.
     """

@@ -57,19 +57,12 @@ def export(labeler: Labeler, folder: Path, int8: bool) -> None:
     """Write the graphs of the labeler in `folder`; one segment, the model fills in the zeros of token_type_ids."""
     import torch
 
-    target = folder / FOLDER
-    target.mkdir(exist_ok=True)
     model = type(labeler.model).from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
     batch = labeler.tokenizer(PROBE[:2], return_tensors="pt", padding=True)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    written = [target / FILES["onnx"]]
     longest, wanted = labeler.settings.max_seq_length, onnx_graph.ALL if is_tagger(model) else 1
-    onnx_graph.write(model, model.config, inputs, "logits", longest, wanted, written[0])
-    if int8:
-        written.append(target / FILES["onnx-int8"])
-        onnx_graph.quantise(*written)
-    for path in written:
-        onnx_graph.fuse_attention(path, model.config.num_attention_heads)
+    names = list(FILES.values())[: 1 + int8]
+    onnx_graph.export(model, model.config, inputs, "logits", longest, wanted, folder / FOLDER, names)
 
 
 def compare(labeler: Labeler, other: Labeler, texts: list[str]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """ONNX files of a model folder, in fp32 and dynamic int8, where sentence-transformers and TEI look for them."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,18 +58,10 @@ def export(folder: str | Path, quantise: bool = True) -> list[Path]:
     batch = tokenizer(["加息", "美联储加息对科技股的影响"], padding=True, return_tensors="pt")
     batch.setdefault("token_type_ids", torch.zeros_like(batch["input_ids"]))
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
-    (folder / "onnx").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".onnx.") as part:
-        written = [Path(part) / Path(FP32).name]
-        onnx_graph.write(
-            wrapped(model.float()), model.config, inputs, "last_hidden_state", 512, onnx_graph.ALL, written[0]
-        )
-        if quantise:
-            written.append(Path(part) / Path(INT8).name)
-            onnx_graph.quantise(*written)
-        for path in written:
-            onnx_graph.fuse_attention(path, model.config.num_attention_heads)
-        return [path.replace(folder / "onnx" / path.name) for path in written]
+    names = [Path(name).name for name in (FP32, INT8)[: 1 + quantise]]
+    return onnx_graph.export(
+        wrapped(model.float()), model.config, inputs, "last_hidden_state", 512, onnx_graph.ALL, folder / "onnx", names
+    )
 
 
 def setting(path: Path, name: str, default: Any) -> Any:
