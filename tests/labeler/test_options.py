@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, set_seed
 
 from finbert2.errors import UserError
 from finbert2.labeler import predict, repeat, train
-from finbert2.labeler.data import Example
+from finbert2.labeler.data import Example, encode_characters, encode_windows
 from finbert2.labeler.features import IGNORED, Task, pool, text_features
 from finbert2.labeler.fit import balanced, load_model
 from finbert2.labeler.model import Labeler
@@ -262,6 +262,8 @@ def test_abstaining_is_saved_and_used_by_predict(rows, tiny_bert, tmp_path):
         (["--folds", 1], "--seeds 1 --folds 1: one seed or more, two folds or more (or 0)"),
         (["--target_precision", 2], "--target_precision 2.0: a share between 0 and 1 was expected"),
         (["--task", "ner", "--folds", 3], "--folds, --target_precision and --compare are for classification, not for"),
+        (["--max_seq_length", 2], "--max_seq_length 2: 3 or more was expected, [CLS] and [SEP] included\n"),
+        (["--max_seq_length", 3, "--task", "ner"], "--max_seq_length 3: 4 or more was expected, [CLS] and [SEP] incl"),
         (["--layer_lr_decay", 0], "--layer_lr_decay 0.0: above 0 and at most 1 was expected"),
         (["--fgm", -1], "--r_drop, --fgm, --lora_rank and --early_stopping cannot be negative"),
         (["--early_stopping", 2, "--load_best_model_at_end", "False"], "--early_stopping needs --load_best_model"),
@@ -327,3 +329,9 @@ def test_what_cannot_be_judged_is_refused_before_training(tiny_bert, tmp_path, c
         "error: this model is for ner, classification was asked of it: name another model folder\n"
     )
     assert not (tmp_path / "o").exists()
+
+
+def test_the_shortest_inputs_hold_something_of_a_text(tiny_bert):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    assert len(encode_windows(["公司"], tokenizer, 3)[0]) == 2
+    assert [len(piece.firsts) for piece in encode_characters("公司", tokenizer, 4)] == [1, 1]

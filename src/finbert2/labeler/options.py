@@ -40,6 +40,11 @@ class LabelerArguments:
             raise ValueError(f"--target_precision {self.target_precision}: a share between 0 and 1 was expected")
         if self.task == "ner" and (self.folds or self.target_precision or self.compare):
             raise ValueError("--folds, --target_precision and --compare are for classification, not for --task ner")
+        least = 4 if self.task == "ner" else 3  # a character of a text that is tagged may make two tokens
+        if self.max_seq_length < least:
+            raise ValueError(
+                f"--max_seq_length {self.max_seq_length}: {least} or more was expected, [CLS] and [SEP] included"
+            )
 
 
 @dataclass
