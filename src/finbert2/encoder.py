@@ -225,8 +225,10 @@ def progress(total: int, shown: bool) -> Any:
     return tqdm(total=total, unit="text", disable=not shown)
 
 
-def load_sentence_transformer(name: str, max_seq_length: int | None = None) -> "SentenceTransformer":
-    """Open a SentenceTransformer folder or Hub name; a plain BERT gets CLS pooling and normalisation.
+def load_sentence_transformer(
+    name: str, max_seq_length: int | None = None, pooling: str = "cls"
+) -> "SentenceTransformer":
+    """Open a SentenceTransformer folder or Hub name; a plain BERT gets `pooling` ("cls" or "mean") and normalisation.
 
     sentence-transformers itself would silently give a plain BERT mean pooling: the encoders of this suite are
     trained on CLS.
@@ -240,8 +242,8 @@ def load_sentence_transformer(name: str, max_seq_length: int | None = None) -> "
         model = load(SentenceTransformer, name, device=runtime.device())
     else:
         transformer = load(transformer_module, name)
-        pooling = Pooling(transformer.get_embedding_dimension(), pooling_mode="cls")
-        model = SentenceTransformer(modules=[transformer, pooling, Normalize()], device=runtime.device())
+        pooled = Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)
+        model = SentenceTransformer(modules=[transformer, pooled, Normalize()], device=runtime.device())
     limit = max_seq_length or min(model.max_seq_length or 512, tokenizer.model_max_length, 512)
     model.max_seq_length = limit
     return model

@@ -30,6 +30,31 @@ def test_every_loader_reads_the_folder_and_mistakes_are_told(model_folder, capsy
     assert verdicts["a caller who leaves the prompt out"] == "would be wrong"
 
 
+def test_a_folder_of_mean_vectors_is_read_by_the_mean(train_file, tiny_encoder, tmp_path, capsys):
+    """From training to every loader; what was trained to pool by one is not turned to the other in passing."""
+    out, again = tmp_path / "mean", tmp_path / "again"
+    argv = ["--train_data", train_file, "--model_name_or_path", tiny_encoder, "--sentence_pooling_method", "mean"]
+    argv += ["--query_max_len", 48, "--passage_max_len", 48, "--max_steps", 2]
+    argv += ["--per_device_train_batch_size", 4, "--train_group_size", 3, "--report_to", "none"]
+    train.main([str(word) for word in [*argv, "--output_dir", out]])
+    pooling = json.loads((out / "1_Pooling/config.json").read_text())
+    assert pooling["pooling_mode_mean_tokens"] and not pooling["pooling_mode_cls_token"]
+    capsys.readouterr()
+    check.main([str(out)])
+    lines = capsys.readouterr().out.splitlines()
+    verdicts = {line[25:]: line[:15].strip() for line in lines}
+    assert verdicts["AutoModel, mean of the tokens, normalised, prompt put before queries"] == "right"
+    assert verdicts["SentenceTransformer(folder), prompt_name='query' for queries"] == "right"
+    assert verdicts["a loader without 1_Pooling/config.json: CLS vector"] == "would be wrong"
+    cls = tmp_path / "cls"
+    train.main([str(word) for word in [*argv[:4], *argv[6:], "--output_dir", cls]])
+    capsys.readouterr()
+    assert refused(capsys, train.main, [*argv[:3], cls, *argv[4:], "--output_dir", again]) == (
+        f"error: --sentence_pooling_method mean: {cls} was trained to pool by cls, and goes on so; "
+        "start from a plain encoder"
+    )
+
+
 def test_a_folder_that_pools_otherwise_fails(model_folder, capsys):
     config = model_folder / "1_Pooling/config.json"
     modes = json.loads(config.read_text())
@@ -95,7 +120,7 @@ def test_a_folder_of_others_is_compared_with_its_own_vectors(model_folder, monke
     (model_folder / check.NAME).unlink()
     (model_folder / "onnx").mkdir()
     monkeypatch.setattr(onnx_export, "export", lambda folder, int8: [folder / onnx_export.FP32])
-    monkeypatch.setattr(check, "by_onnx", lambda path: stored)
+    monkeypatch.setattr(check, "by_onnx", lambda path, folder: stored)
     export.main(["--model_name_or_path", str(model_folder)])
     found = json.loads((model_folder / "onnx/results.json").read_text())["least_cosine"]
     assert found == {"model.onnx": pytest.approx(1, abs=1e-5)}

@@ -134,8 +134,8 @@ def table(results: Results) -> str:
         rows[-1] = (*rows[-1][:3], f"{stage['seconds']:.0f}")
     rows.append(("whole", "", "after pretraining, two steps at a time", f"{results['seconds']:.0f}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
+    padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in padded)
 
 
 def headline(name: str, stage: Results) -> list[tuple[str, str]]:

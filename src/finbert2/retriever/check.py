@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from finbert2 import args, encoder, files, runtime
 from finbert2.errors import UserError
-from finbert2.retriever.onnx_export import OnnxEncoder, setting
+from finbert2.retriever.onnx_export import OnnxEncoder, pooling_of, setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,19 +102,24 @@ def loaders(folder: Path) -> dict[str, tuple[Callable[[Path], "np.ndarray"], boo
 
     The last ones are mistakes that loaders are known to make: the table says what they would cost here.
     """
+    pooling, other = ("mean", "cls") if pooling_of(folder) == ["mean"] else ("cls", "mean")
+    vector = {"cls": "CLS vector", "mean": "mean of the tokens"}
     ways: dict[str, tuple[Callable[[Path], np.ndarray], bool]] = {
         "SentenceTransformer(folder), prompt_name='query' for queries": (by_sentence_transformers, True),
-        "AutoModel, CLS vector, normalised, prompt put before queries": (lambda f: by_auto_model(f, "cls", True), True),
+        f"AutoModel, {vector[pooling]}, normalised, prompt put before queries": (
+            lambda f: by_auto_model(f, pooling, True),
+            True,
+        ),
     }
     if importlib.util.find_spec("FlagEmbedding"):
-        ways["FlagEmbedding's FlagModel, query_instruction_for_retrieval=prompt"] = (by_flag_model, True)
+        ways["FlagEmbedding's FlagModel, query_instruction_for_retrieval=prompt"] = (
+            lambda f: by_flag_model(f, pooling),
+            True,
+        )
     for file in sorted((folder / "onnx").glob("*.onnx")):
-        ways[f"onnx/{file.name}, CLS vector"] = (functools.partial(of_file, file), "quantized" not in file.name)
-    ways["a loader without 1_Pooling/config.json: mean of the tokens"] = (
-        lambda f: by_auto_model(f, "mean", True),
-        False,
-    )
-    ways["a caller who leaves the prompt out"] = (lambda f: by_auto_model(f, "cls", False), False)
+        ways[f"onnx/{file.name}, CLS vector"] = (functools.partial(by_onnx, file), "quantized" not in file.name)
+    ways[f"a loader without 1_Pooling/config.json: {vector[other]}"] = (lambda f: by_auto_model(f, other, True), False)
+    ways["a caller who leaves the prompt out"] = (lambda f: by_auto_model(f, pooling, False), False)
     return ways
 
 
@@ -154,24 +159,19 @@ def by_auto_model(folder: Path, pooling: str, with_prompt: bool) -> "np.ndarray"
     return torch.nn.functional.normalize(vectors, dim=-1).numpy()
 
 
-def by_flag_model(folder: Path) -> "np.ndarray":
-    """Return the vectors by FlagEmbedding."""
+def by_flag_model(folder: Path, pooling: str) -> "np.ndarray":
+    """Return the vectors by FlagEmbedding, pooled by "cls" or "mean"."""
     import numpy as np
     from FlagEmbedding import FlagModel
 
-    options: dict[str, Any] = {"use_fp16": False, "devices": "cpu"}
+    options: dict[str, Any] = {"use_fp16": False, "devices": "cpu", "pooling_method": pooling}
     model = FlagModel(str(folder), query_instruction_for_retrieval=prompt_of(folder), **options)
     return np.stack([(model.encode_queries if is_query else model.encode)([text])[0] for text, is_query in TEXTS])
 
 
-def of_file(file: Path, folder: Path) -> "np.ndarray":
-    """Return the vectors by a file of the folder."""
-    return by_onnx(file)
-
-
-def by_onnx(file: Path) -> "np.ndarray":
+def by_onnx(file: Path, folder: Path) -> "np.ndarray":
     """Return the vectors by an ONNX file of the folder."""
-    return OnnxEncoder(file).encode(texts_of(prompt_of(file.parents[1])))
+    return OnnxEncoder(file).encode(texts_of(prompt_of(folder)))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     folder = Path(options.model_name_or_path)
     written = onnx_export.export(folder, options.int8)
     own = check.own_vectors(folder)
-    found = {path.name: check.least_cosine(check.by_onnx(path), own) for path in written}
+    found = {path.name: check.least_cosine(check.by_onnx(path, folder), own) for path in written}
     for name, cosine in found.items():
         log.info("%s: cosine to the folder's own vectors %.5f or more", name, cosine)
     results = {"least_cosine": found, **runtime.circumstances(options.seed, time.monotonic() - start)}

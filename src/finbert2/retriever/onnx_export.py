@@ -70,18 +70,23 @@ def setting(path: Path, name: str, default: Any) -> Any:
 
 
 def check_pooling(folder: Path) -> None:
-    """Raise `UserError` unless a folder pools by the CLS vector, in sentence-transformers' old spelling or its new one.
-
-    Without a configuration it is a plain BERT, which is read so here.
-    """
-    path = folder / "1_Pooling" / "config.json"
-    old = [mode for name, mode in POOLING.items() if setting(path, name, False)]
-    modes = setting(path, "pooling_mode", old or "mean") if path.exists() else "cls"
-    modes = [modes] if isinstance(modes, str) else modes
+    """Raise `UserError` unless a folder pools by the CLS vector."""
+    modes = pooling_of(folder)
     if modes != ["cls"]:
         raise UserError(
             f"{folder} pools by {', '.join(modes)}: ONNX files are read by the CLS vector here; use the folder itself"
         )
+
+
+def pooling_of(folder: Path) -> list[str]:
+    """Return how a folder pools, in sentence-transformers' old spelling or its new one.
+
+    Without a configuration it is a plain BERT, which is read by its CLS vector.
+    """
+    path = folder / "1_Pooling" / "config.json"
+    old = [mode for name, mode in POOLING.items() if setting(path, name, False)]
+    modes = setting(path, "pooling_mode", old or "mean") if path.exists() else "cls"
+    return [modes] if isinstance(modes, str) else modes
 
 
 class OnnxEncoder:

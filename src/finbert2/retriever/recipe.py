@@ -1,6 +1,7 @@
 """What a training run is told: the paper's recipe and its extensions, as flags."""
 
 import dataclasses
+from typing import Literal
 
 from finbert2 import args
 
@@ -14,6 +15,9 @@ class Options:
 
     train_data: list[str] = args.option("files or folders of FlagEmbedding rows: query, pos, neg; each is one source")
     model_name_or_path: str = args.option("encoder to start from", default="valuesimplex-ai-lab/FinBERT2-base")
+    sentence_pooling_method: Literal["cls", "mean"] = args.option(
+        "the vector of a text that a plain encoder starts from: of [CLS], or the mean of its tokens'", default="cls"
+    )
     train_group_size: int = args.option("passages a query: one positive, the others negatives", default=15)
     temperature: float = args.option("divisor of the cosines", default=0.01)
     query_instruction: str = args.option("text before each query, kept in the model as its prompt", default=INSTRUCTION)

@@ -3,7 +3,7 @@
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from transformers.trainer_utils import IntervalStrategy
 
@@ -129,8 +129,14 @@ def load_guide(options: Options, model: "SentenceTransformer") -> "SentenceTrans
 
 def load_model(options: Options) -> "SentenceTransformer":
     """Return the encoder in fp32 with the instruction as its query prompt."""
-    model = encoder.load_sentence_transformer(options.model_name_or_path)
+    model = encoder.load_sentence_transformer(options.model_name_or_path, pooling=options.sentence_pooling_method)
     folder.check(model, options.model_name_or_path)
+    pooling: Any = model[1]
+    if options.sentence_pooling_method == "mean" != pooling.pooling_mode:
+        raise UserError(
+            f"--sentence_pooling_method mean: {options.model_name_or_path} was trained to pool by "
+            f"{pooling.pooling_mode}, and goes on so; start from a plain encoder"
+        )
     if not packing.can_pack(model):
         kinds = ", ".join(sorted(packing.KINDS))
         raise UserError(
