@@ -128,7 +128,10 @@ def main() -> None:
         for one in tested:
             found = [evaluated(seed, model, one, options) for seed, model in models.items()]
             summary = {
-                kind: (statistics.mean(f[kind] for f in found), statistics.pstdev(f[kind] for f in found))
+                kind: (
+                    statistics.mean(f[kind] for f in found),
+                    statistics.stdev(f[kind] for f in found) if len(found) > 1 else None,
+                )
                 for kind in ("dense", "bm25", "hybrid")
             }
             table[one.name][arm] = {"mean_sd": summary, "seeds": found}

@@ -68,7 +68,7 @@ class Material:
 
 
 def read(path: str, work: Path) -> Material:
-    """Return the sample of BASELINES.md: 20,000 rows drawn with seed 0, in the file's order."""
+    """Return the sample: 20,000 rows drawn with seed 0, in the file's order."""
     rows = list(files.read_rows(path))
     chosen = np.sort(np.random.default_rng(0).choice(len(rows), min(TITLES, len(rows)), replace=False))
     titles = [str(rows[n].values["title"]).strip() for n in chosen]
@@ -172,7 +172,7 @@ def evoc(m: Material, seed: int, joined: bool = False) -> Labels:
 
 
 def tfidf(m: Material, seed: int) -> Labels:
-    """The row of BASELINES.md: TF-IDF, SVD 100, k-means with ten starts, on the words that titles are compared by."""
+    """The lexical baseline: TF-IDF, SVD 100, k-means with ten starts, on the words that titles are compared by."""
     return kmeans(dataclasses.replace(m, encoded=lexical(m)), seed)
 
 
@@ -252,9 +252,10 @@ def jieba_measures(runs: list[list[list[str]]], m: Material) -> dict[str, float]
     }
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Return mean and standard deviation."""
-    return {"mean": round(statistics.fmean(values), 4), "sd": round(statistics.pstdev(values), 4)}
+def spread(values: list[float]) -> dict[str, Any]:
+    """Return mean and, of several runs, standard deviation."""
+    sd = round(statistics.stdev(values), 4) if len(values) > 1 else None
+    return {"mean": round(statistics.fmean(values), 4), "sd": sd}
 
 
 def main() -> None:
@@ -295,7 +296,8 @@ def markdown(table: dict[str, Any]) -> str:
     lines = ["| contender | topics | coverage | AMI | NPMI | diversity | stability | CPU s | GiB |", "|" + " --- |" * 9]
     for name, row in table.items():
         cells = [
-            f"{row[n]['mean']:.0f}" if n == "n_topics" else f"{row[n]['mean']:.3f} ({row[n]['sd']:.3f})" for n in names
+            f"{row[n]['mean']:.0f}" if n == "n_topics" else f"{row[n]['mean']:.3f} ({row[n]['sd'] or 0:.3f})"
+            for n in names
         ]
         cells += [f"{row[n]:.3f}" if n in row else "–" for n in ("stability_seeds",)]
         cells += [f"{row[n]:.1f}" if n in row else "–" for n in ("cpu_seconds", "peak_memory_gib")]
