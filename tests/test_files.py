@@ -2,6 +2,7 @@ import csv
 import gzip
 import hashlib
 import json
+import os
 
 import pytest
 import zstandard
@@ -300,6 +301,21 @@ def test_fingerprint_is_size_and_sha_256(tmp_path, size):
     path = write(tmp_path / "a.bin", content)
     expected = {"bytes": size, "sha256": hashlib.sha256(content).hexdigest()}
     assert files.fingerprint([str(path)]) == {str(path): expected}
+
+
+def test_a_fingerprint_that_is_remembered_is_not_taken_again(tmp_path, monkeypatch):
+    """As long as size and time of change stay; what a name holds, and not the name, is the content."""
+    path, memory = write(tmp_path / "a.txt", "甲"), tmp_path / "cache" / "memory.json"
+    first = files.fingerprint([path], memory)
+    assert first == files.fingerprint([path]) == files.fingerprint([path], memory)
+    monkeypatch.setattr(files, "sha256", lambda path: "read again")
+    assert files.fingerprint([path], memory) == first
+    os.utime(path, ns=(0, 0))
+    assert files.fingerprint([path], memory)[str(path)]["sha256"] == "read again"
+    monkeypatch.undo()
+    copy = write(tmp_path / "b.txt", "甲")
+    assert files.content(files.fingerprint([copy])) == files.content(first)
+    assert files.content(files.fingerprint([copy, write(tmp_path / "c.txt", "乙")])) != files.content(first)
 
 
 def test_what_cannot_be_read_is_passed_over_and_told(tmp_path):

@@ -133,7 +133,7 @@ def read_documents(paths: Iterable[str | Path], field: str = "text", skip: Skip 
     be read are passed over.
     """
     for path in map(Path, paths):
-        rows = read_saved_dataset(path) if (path / "dataset_info.json").exists() else read_all(expand([path]), skip)
+        rows = read_saved_dataset(path) if is_saved(path) else read_all(expand([path]), skip)
         for row in rows:
             text = row.require(field)
             if not isinstance(text, str):
@@ -146,6 +146,11 @@ def read_all(paths: Iterable[Path], skip: Skip | None = None) -> Iterator[Row]:
     """Yield the records of several files."""
     for path in paths:
         yield from read_rows(path, skip)
+
+
+def is_saved(path: Path) -> bool:
+    """Tell whether a folder was written by `datasets.Dataset.save_to_disk`."""
+    return (path / "dataset_info.json").exists()
 
 
 def read_saved_dataset(folder: Path) -> Iterator[Row]:
@@ -228,6 +233,11 @@ def expand(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES)
     return found
 
 
+def of_corpus(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the files behind what `read_documents` takes; a saved `datasets` folder counts as its arrow files."""
+    return expand(paths, (*TEXT_SUFFIXES, ".arrow"))
+
+
 def write_atomically(path: str | Path, write: Callable[[IO[str]], Any]) -> None:
     """Call `write(file)` on a temporary neighbour of `path` and give it its final name only when whole."""
     path = Path(path)
@@ -294,13 +304,32 @@ def cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
-def fingerprint(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
-    """Return size in bytes and SHA-256 of each file, by its name: what a results file says of its data."""
-    found = {}
+def fingerprint(paths: Iterable[str | Path], memory: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Return size in bytes and SHA-256 of each file, by its name: what a results file says of its data.
+
+    `memory` is a file that keeps them by size and time of change: a corpus is not read again at every start.
+    """
+    known = json.loads(memory.read_text(encoding="utf-8")) if memory and memory.exists() else {}
+    found, seen = {}, {}
     for path in map(Path, paths):
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-        found[str(path)] = {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+        state = path.stat()
+        key = f"{path.absolute()} {state.st_size} {state.st_mtime_ns}"
+        seen[key] = known.get(key) or sha256(path)
+        found[str(path)] = {"bytes": state.st_size, "sha256": seen[key]}
+    if memory and not seen.items() <= known.items():
+        write_json(memory, known | seen)
     return found
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, read a piece at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def content(fingerprints: dict[str, dict[str, Any]]) -> str:
+    """Return a short hash of what files with these fingerprints hold, whatever their names and order."""
+    return hashlib.sha256("".join(sorted(one["sha256"] for one in fingerprints.values())).encode()).hexdigest()[:12]

@@ -1,6 +1,7 @@
 """Going on from a checkpoint: the order on several processes, another number of them, a checkpoint that is named."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -72,7 +73,31 @@ def test_a_checkpoint_that_is_named_is_gone_on_from(tiny_bert, corpus_file, tmp_
             f"error: --resume_from_checkpoint {tmp_path / name} is no whole checkpoint ({found}): name a folder "
             "checkpoint-STEP of a run, or leave the flag out: the same command goes on from the newest one by itself\n"
         )
-        assert not (tmp_path / "new" / "tokens").exists()
+        assert list(tmp_path.glob("new/tokens/train-*")) == []
+
+
+def test_a_changed_corpus_is_another_run(tiny_bert, corpus_file, tmp_path, capsys, caplog):
+    """Finished or interrupted: rows in another order would be trained on from a step in the middle."""
+    output, valid = tmp_path / "out", tmp_path / "valid.txt"
+    valid.write_text("央行下调存款准备金率。\n", encoding="utf-8")
+    command = flags(corpus_file, output, "--model_name_or_path", tiny_bert, "--max_steps", "2", "--valid_data",
+                    str(valid))  # fmt: skip
+    run.main(command)
+    caplog.set_level("INFO")
+    run.main(command)
+    assert caplog.messages == [f"{output} holds the finished run: nothing to do"]
+    for path, flag in ((corpus_file, "train_data"), (valid, "valid_data")):
+        whole = path.read_text(encoding="utf-8")
+        for _ in ("finished", "interrupted"):
+            path.write_text(whole.replace("央行", "央企"), encoding="utf-8")
+            assert re.fullmatch(
+                rf"error: {output} holds another run \(the content of --{flag} was '\w{{12}}', is '\w{{12}}'\): "
+                r"choose another --output_dir, or remove this one to start anew\n", refused(command, capsys),
+            )  # fmt: skip
+            path.write_text(whole, encoding="utf-8")
+            (output / "results.json").unlink(missing_ok=True)
+    run.main(command)
+    assert (output / "results.json").exists()
 
 
 def test_the_speed_is_that_of_this_call():

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from finbert2 import files
-from finbert2.tokenizer import train
+from finbert2.tokenizer import evaluate, train
 from finbert2.tokenizer.base import train_base
 
 from ..conftest import TEXTS
@@ -97,9 +97,11 @@ def test_encoded_sentences_are_left_for_other_runtimes(finished):
     assert len(rows) == 60 and all(tokenizer(row["text"])["input_ids"] == row["ids"] for row in rows)
 
 
-def test_the_same_command_again_does_nothing_and_another_one_is_refused(finished, corpus, capsys):
+def test_the_same_command_again_does_nothing_and_another_one_is_refused(finished, corpus, capsys, caplog):
     output, results = finished
+    caplog.set_level("INFO")
     assert trained(corpus, output, "--num_added_tokens", "8") == results
+    assert caplog.messages == [f"{output} holds the finished run: nothing to do"]
     message = refused(
         capsys, "--corpus", corpus, "--output_dir", output, "--num_added_tokens", 9, "--unigram_vocab_size", 200,
         "--base_vocab_size", 400,
@@ -108,6 +110,35 @@ def test_the_same_command_again_does_nothing_and_another_one_is_refused(finished
         f"error: {output} holds another run (--num_added_tokens was 8, is 9): "
         "choose another --output_dir, or remove this one to start anew\n"
     )
+
+
+def test_a_changed_corpus_is_another_run(corpus, tmp_path, capsys):
+    """Behind names and sizes that stay."""
+    (tmp_path / "corpus").mkdir()
+    path = tmp_path / "corpus" / "a.jsonl"
+    path.write_bytes(corpus.read_bytes())
+    argv = ("--corpus", path.parent, "--output_dir", tmp_path / "o", "--num_added_tokens", 3)
+    train.main([str(word) for word in argv])
+    path.write_text(path.read_text(encoding="utf-8").replace("净利润", "净利率"), encoding="utf-8")
+    message = refused(capsys, *argv)
+    assert re.fullmatch(
+        rf"error: {tmp_path}/o holds another run \(the content of --corpus was '\w{{12}}', is '\w{{12}}'\): "
+        r"choose another --output_dir, or remove this one to start anew\n", message,
+    )  # fmt: skip
+
+
+def test_a_saved_dataset_is_fingerprinted_by_its_texts(corpus, tmp_path):
+    """Not by the small JSON files beside them alone, which say nothing of the texts."""
+    import datasets
+
+    rows = [row.values for row in files.read_rows(corpus)]
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "saved")
+    trained(tmp_path / "saved", tmp_path / "o", "--num_added_tokens", "3")
+    evaluate.main(["--tokenizers", str(tmp_path / "o"), "--texts", str(tmp_path / "saved"), "--output_dir",
+                   str(tmp_path / "e")])  # fmt: skip
+    for name in ("o", "e"):
+        data = json.loads((tmp_path / name / "results.json").read_text(encoding="utf-8"))["data"]
+        assert str(tmp_path / "saved" / "data-00000-of-00001.arrow") in data
 
 
 def test_a_run_killed_before_its_end_makes_the_same_tokenizer(corpus, tmp_path, monkeypatch, finished):

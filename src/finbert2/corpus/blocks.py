@@ -45,9 +45,9 @@ def sources(paths: Sequence[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if (path / "dataset_dict.json").exists():
-            found += sorted(part for part in path.iterdir() if is_saved(part))
+            found += sorted(part for part in path.iterdir() if files.is_saved(part))
         else:
-            found += [path] if is_saved(path) else files.expand([path], SUFFIXES)
+            found += [path] if files.is_saved(path) else files.expand([path], SUFFIXES)
     for path in found:
         if path.is_file() and files.suffix(path) not in SUFFIXES:
             raise UserError(
@@ -55,11 +55,6 @@ def sources(paths: Sequence[str | Path]) -> list[Path]:
                 "text also with .gz or .zst, and folders saved by datasets"
             )
     return found
-
-
-def is_saved(path: Path) -> bool:
-    """Tell whether a folder was written by `datasets.Dataset.save_to_disk`."""
-    return (path / "dataset_info.json").exists()
 
 
 def is_plain(path: Path) -> bool:

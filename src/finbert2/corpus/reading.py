@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from finbert2 import files, utf8
-from finbert2.corpus.blocks import LONGEST_LINE, Block, is_saved, open_bytes
+from finbert2.corpus.blocks import LONGEST_LINE, Block, open_bytes
 from finbert2.errors import UserError
 
 BATCH = 1000
@@ -175,7 +175,7 @@ def decoded_lines(path: Path, bad: list[str]) -> Iterator[str]:
 
 def read_table(path: Path, block: Block) -> Iterator[Record]:
     """Yield the rows from `block.start` to `block.stop` of a Parquet file or a saved dataset."""
-    rows = saved_rows(path, block) if is_saved(path) else parquet_rows(path, block)
+    rows = saved_rows(path, block) if files.is_saved(path) else parquet_rows(path, block)
     for number, values in enumerate(rows, start=block.start):
         # The shards are JSON: a date becomes its ISO form, a number that JSON has none for its string.
         yield Record(number, f"{path} row {number + 1}", orjson.loads(orjson.dumps(values, default=str)))

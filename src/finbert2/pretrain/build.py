@@ -26,15 +26,13 @@ def load_tokenizer(options: PretrainingArguments) -> Any:
 
 
 def load_rows(
-    options: PretrainingArguments, tokenizer: Any, output: Path, seed: int
+    options: PretrainingArguments, tokenizer: Any, cache: Path, seed: int
 ) -> "tuple[PackedRows, PackedRows | None]":
     """Return training and held-out text as packed rows; the first process writes the cache, the others wait for it."""
     from accelerate import PartialState
 
     from finbert2.pretrain.data import load_windows
     from finbert2.pretrain.packing import PackedRows
-
-    cache = Path(options.cache_dir or output / "tokens")
 
     def windows(paths: list[str], name: str) -> "Windows":
         return load_windows(

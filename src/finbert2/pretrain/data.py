@@ -63,7 +63,8 @@ def load_windows(
     `field` holds the text of a row, `source` where it is from, if the row says so. Raises `UserError` if there is no
     text in it.
     """
-    folder = cache / f"{name}-{cache_key(paths, field, source, tokenizer, max_length)}"
+    contents = sorted(entry["sha256"] for entry in fingerprint(paths, cache).values())
+    folder = cache / f"{name}-{cache_key(contents, field, source, tokenizer, max_length)}"
     if not (folder / "meta.json").exists():
         write_windows(paths, field, source, tokenizer, max_length, folder, name)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
@@ -74,16 +75,15 @@ def load_windows(
     return Windows(ids, starts, ends, sources, meta["source_names"], meta["characters"], meta["longest"], folder)
 
 
-def cache_key(paths: Sequence[str], field: str, source: str, tokenizer: Any, max_length: int) -> str:
-    """Return a short hash of the content that is tokenised and of what tokenises it."""
-    contents = sorted(entry["sha256"] for entry in files.fingerprint(corpus_files(paths)).values())
+def fingerprint(paths: Sequence[str], cache: Path) -> dict[str, dict[str, Any]]:
+    """Return `files.fingerprint` of a corpus, remembered in the cache."""
+    return files.fingerprint(files.of_corpus(paths), cache / "contents.json")
+
+
+def cache_key(contents: Sequence[str], field: str, source: str, tokenizer: Any, max_length: int) -> str:
+    """Return a short hash of the content that is tokenised, by its hashes, and of what tokenises it."""
     rules = tokenizer.backend_tokenizer.to_str()
     return hashlib.sha256(json.dumps([FORMAT, contents, field, source, max_length, rules]).encode()).hexdigest()[:16]
-
-
-def corpus_files(paths: Sequence[str]) -> list[Path]:
-    """Return the files behind the corpus paths; a saved `datasets` folder counts as its arrow files."""
-    return files.expand(paths, (*files.TEXT_SUFFIXES, ".arrow"))
 
 
 def write_windows(

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure a checkpoint on held-out text."""
     (options,) = args.parse("pretrain evaluate", __doc__ or "", argv, EvaluationArguments)
     started = time.perf_counter()
-    from finbert2.pretrain.data import corpus_files, load_windows
+    from finbert2.pretrain.data import fingerprint, load_windows
 
     tokenizer = checkpoint.load_tokenizer(options.model_name_or_path)
     checkpoint.load_config(options.model_name_or_path, tokenizer, options.max_seq_length)
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     results = evaluate(model, held_out_rows(windows, tokenizer), tokenizer, options.batch_rows)
     sys.stdout.write(json.dumps(results, indent=2) + "\n")
-    results["data"] = files.fingerprint(corpus_files(options.valid_data))
+    results["data"] = fingerprint(options.valid_data, cache)
     files.write_json(
         Path(options.output_dir) / "results.json",
         results | runtime.circumstances(options.seed, time.perf_counter() - started),

@@ -31,19 +31,21 @@ def main(argv: list[str] | None = None) -> None:
         "pretrain run", __doc__ or "", argv, PretrainingArguments, PretrainingTrainingArguments
     )
     started = time.perf_counter()
-    from finbert2.pretrain.data import corpus_files
-
     output = Path(training_args.output_dir)
     check_held_out(options, training_args)
     tokenizer = build.load_tokenizer(options)
-    facts = {} if args.is_finished(output) else {ROWS_A_STEP: rows_a_step(training_args)}
-    args.claim(output, options, training_args, facts=facts)
+    cache = Path(options.cache_dir or output / "tokens")
+    data = fingerprints(options, cache)
+    facts: dict[str, Any] = {f"the content of --{flag}": files.content(found) for flag, found in data.items()}
     if args.is_finished(output):
+        args.claim(output, options, training_args, facts=facts)
+        log.info("%s holds the finished run: nothing to do", output)
         return
+    args.claim(output, options, training_args, facts=facts | {ROWS_A_STEP: rows_a_step(training_args)})
     training.starting_point(training_args)  # refused now and not after tokenising
     training_args.save_total_limit = kept_checkpoints(training_args.save_total_limit, options.average_last)
     runtime.set_seed(training_args.seed)
-    rows, valid = build.load_rows(options, tokenizer, output, training_args.seed)
+    rows, valid = build.load_rows(options, tokenizer, cache, training_args.seed)
     model, dropout = build.build_model(options, tokenizer)
     trainer = build.build_trainer(model, tokenizer, rows, valid, options, training_args)
     before = evaluate(model, valid, tokenizer) if valid else {}
@@ -56,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     export(model, tokenizer, output, dropout)
     results = summarise(trainer, before, after, resumed) | averaging
-    results["data"] = files.fingerprint(corpus_files(options.train_data))
+    results["data"] = data["train_data"]
     files.write_text(output / "loss.svg", plots.svg(curve(trainer)))
     use = f'AutoModel.from_pretrained("{output.name}")'
     cards.write(output, output.name, use, ["fill-mask"], args.as_record(options, training_args), results)
@@ -64,6 +66,17 @@ def main(argv: list[str] | None = None) -> None:
         output / "results.json", results | runtime.circumstances(training_args.seed, time.perf_counter() - started)
     )
     uploads.publish(output, training_args)
+
+
+def fingerprints(options: PretrainingArguments, cache: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the fingerprints of the training and the held-out text by flag; the first process reads, all remember."""
+    from accelerate import PartialState
+
+    from finbert2.pretrain.data import fingerprint
+
+    texts = {"train_data": options.train_data, "valid_data": options.valid_data or []}
+    with PartialState().main_process_first():
+        return {flag: fingerprint(paths, cache) for flag, paths in texts.items() if paths}
 
 
 def rows_a_step(training_args: Any) -> int:

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
         x="tokens per character",
     )
     files.write_text(output / "tokens_per_char.svg", plots.svg(figure))
-    results = {"tokenizers": table, "data": files.fingerprint(files.expand(options.texts))}
+    results = {"tokenizers": table, "data": files.fingerprint(files.of_corpus(options.texts))}
     files.write_json(
         output / "results.json", results | runtime.circumstances(options.seed, time.perf_counter() - started)
     )

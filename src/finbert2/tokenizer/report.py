@@ -43,9 +43,12 @@ class Outcome:
 
 def write(
     output: Path, base: "PreTrainedTokenizerBase", extended: "PreTrainedTokenizerBase", outcome: Outcome,
-    options: "TokenizerArguments", started: float,
+    options: "TokenizerArguments", data: dict[str, Any], started: float,
 ) -> None:  # fmt: skip
-    """Write `words.csv`, `parity.jsonl`, `report.html` and, last, `results.json` into `output`."""
+    """Write `words.csv`, `parity.jsonl`, `report.html` and, last, `results.json` into `output`.
+
+    `data` are the fingerprints of the corpus.
+    """
     files.write_rows(output / "words.csv", word_rows(outcome))
     parity = parity_sentences(outcome.sample, options.seed)
     encoded = extended(parity)["input_ids"]
@@ -61,7 +64,7 @@ def write(
         "candidates_dropped": outcome.dropped,
         "skipped": len(outcome.found.skipped),
         "skipped_first": list(outcome.found.skipped)[:SKIPPED_NAMED],
-        "data": files.fingerprint(files.expand(options.corpus)),
+        "data": data,
     }
     results |= runtime.circumstances(options.seed, time.perf_counter() - started)
     files.write_text(output / "report.html", page(outcome, results))

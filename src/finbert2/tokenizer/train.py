@@ -88,8 +88,11 @@ def main(argv: list[str] | None = None) -> None:
     if not args.is_finished(output):
         check_base(options)
         found = survey(corpus)
-    args.claim(output, options)
+    data = files.fingerprint(files.of_corpus(options.corpus), output / ".contents.json")
+    facts = {"the content of --corpus": files.content(data)} | args.contents(options.userdict)
+    args.claim(output, options, facts=facts)
     if args.is_finished(output):
+        log.info("%s holds the finished run: nothing to do", output)
         return
     check_disk(output)
     base = load_base(corpus, options)
@@ -101,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
     encoder.save_tokenizer(extended, output)
     if options.base_model:
         grow_model(base, extended, sample, output, options)
-    report.write(output, base, extended, report.Outcome(found, sample, first, chosen, dropped), options, started)
+    report.write(output, base, extended, report.Outcome(found, sample, first, chosen, dropped), options, data, started)
 
 
 def check_base(options: TokenizerArguments) -> None:
@@ -155,7 +158,7 @@ def load_base(corpus: Corpus, options: TokenizerArguments) -> "PreTrainedTokeniz
 
 def propose(corpus: Corpus, found: Survey, path: Path, options: TokenizerArguments) -> list[str]:
     """Return the words of the SentencePiece model at `path`, which is learnt unless a killed run left it there."""
-    if path.exists() and path.stat().st_mtime > max(p.stat().st_mtime for p in files.expand(options.corpus)):
+    if path.exists() and path.stat().st_mtime > max(p.stat().st_mtime for p in files.of_corpus(options.corpus)):
         log.info("tokenizer: %s is newer than the corpus and taken as it is", path)
         return unigram.proposed_words(path.read_bytes())
     needed, free = unigram.memory_needed(found.characters, found.lines, options.max_sentences), unigram.memory_free()
