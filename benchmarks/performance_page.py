@@ -1,8 +1,7 @@
 """Write docs/performance.md and its figures from benchmarks/results: python benchmarks/performance_page.py.
 
 Every section (performance_sections.py) reads one results file, says where and how it was measured, and shows the ratio
-to the peers. A file that is not there is said, with the command that makes it. `make bench DATA=…` runs every benchmark
-before.
+to the peers; a file that is not there has none. `make bench DATA=…` runs the benchmarks before.
 """
 
 import json
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import plan
-from performance_sections import SECTIONS, Row, Section
+from performance_sections import SECTIONS, Row, Section, cores
 
 from finbert2 import files, plots
 
@@ -38,16 +37,13 @@ def where(found: Any) -> str:
 
 def hardware(machine: dict[str, Any], versions: dict[str, str]) -> str:
     """Return one machine and its versions."""
-    device = machine["accelerator"] or f"{machine['cores']} cores of {machine['processor']}"
+    device = machine["accelerator"] or f"{cores(machine)} of {machine['processor']}"
     return f"{device}; " + ", ".join(f"{name} {versions[name]}" for name in PEERS if name in versions)
 
 
 def render(name: str, make: Callable[[Any], Section]) -> str:
     """Return a section of the page, and draw its figure."""
-    path = RESULTS / f"{name}.json"
-    if not path.exists():
-        return f"## `{name}`\n\nNot measured yet: no `benchmarks/results/{name}.json`."
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     section = make(found)
     parts = [f"## {section.title}", section.text, table(section.head, section.rows)]
     if section.bars:
@@ -88,13 +84,14 @@ def on_paper() -> str:
 def main() -> None:
     """Write the page."""
     opening = (
-        "# What it costs\n\nMade by `python benchmarks/performance_page.py` from `benchmarks/results/`; "
-        "`make bench DATA=…` measures everything anew. A benchmark with rounds measures its arms in turn and shows "
-        "medians; how many rounds stands with a table whose results hold it: one round does not say how much a number "
-        "varies. CPU-seconds are of a shared machine: trust the ratios."
+        "# What it costs\n\nWritten by `python benchmarks/performance_page.py`. `make bench DATA=…` measures again; "
+        "the arms of datatrove, text-dedup and the original need `benchmarks/run_all.py DATA --peers … --original …`. "
+        "Arms are measured in turn, medians shown; a single round is marked where the record counts rounds. "
+        "CPU-seconds come from a shared machine: trust the ratios."
     )
     FIGURES.mkdir(parents=True, exist_ok=True)
-    page = [opening, *(render(name, make) for name, make in SECTIONS.items()), on_paper()]
+    measured = {name: make for name, make in SECTIONS.items() if (RESULTS / f"{name}.json").exists()}
+    page = [opening, *(render(name, make) for name, make in measured.items()), on_paper()]
     files.write_text(PAGE, "\n\n".join(page) + "\n")
 
 

@@ -19,6 +19,11 @@ class Section:
     unit: str = ""
 
 
+def cores(machine: dict[str, Any]) -> str:
+    """Return a machine's cores in words."""
+    return f"{machine['cores']} core" + ("s" if machine["cores"] != 1 else "")
+
+
 def card(found: dict[str, Any]) -> str:
     """Return the GPU of an entry, after a comma; nothing for a CPU."""
     name = found["machine"]["accelerator"]
@@ -100,6 +105,8 @@ def step(found: dict[str, Any]) -> Section:
             bars[label] = {"tokens": arm[rate_of]} if on_gpu else {"characters": characters}
     layers, width, _, documents = found["shape"]
     precision = "bf16" if found["bf16"] else "fp32: the processor has no bf16"
+    if found["bf16"] and "original" in found["tables"]["base"]["arms"]:
+        precision += " (`original` and arms that say so: fp32)"
     text = (
         f"BERT of {layers} layers × {width}, {documents} short news a step, {precision}. "
         "`original`: random padded batches and all logits. `stock`: length-grouped batches, fused AdamW. `ours …`: one "
@@ -108,6 +115,8 @@ def step(found: dict[str, Any]) -> Section:
     times = {len(arm["rounds"]) for table in found["tables"].values() for arm in table["arms"].values()
              if "rounds" in arm}  # fmt: skip
     text += medians(min(times)) if times else ""
+    if "domain" in found["tables"]:
+        text += " With domain words a text has fewer tokens: the ratio of that row is of characters."
     last = "MFU" if on_gpu else "characters per CPU-second"
     head = ("arm", f"real tokens per {unit}", last, "ours is so many times as fast")
     title = f"Pretraining: a step, {layers} × {width}{card(found)}"
@@ -117,7 +126,7 @@ def step(found: dict[str, Any]) -> Section:
 def encoders(found: dict[str, dict[str, Any]]) -> Section:
     """How the encoders of the study were made."""
     rows = [
-        (name, f"{one['layers']} × {one['width']}", one["machine"]["accelerator"] or f"{one['machine']['cores']} cores",
+        (name, f"{one['layers']} × {one['width']}", one["machine"]["accelerator"] or cores(one["machine"]),
          f"{one['steps']:,}", f"{one['tokens_seen'] / 1e6:.1f} M", f"{one['seconds']:.0f}",
          f"{one['tokens_per_second']:,.0f}", f"{one['mfu']:.1%}" if one.get("mfu") else "–",
          f"{one['valid_loss_per_char']:.3f}")
@@ -273,9 +282,10 @@ def vectors(found: dict[str, Any]) -> Section:
 
 def topics(found: dict[str, Any]) -> Section:
     """What topics cost, beside the original and as titles grow."""
+    forms = {"peak_memory_gib": ".2f", "coverage": ".3f"}
     rows = [
         (name, f"{one['cpu_seconds']:,.1f}" + (", then given up" if one.get("given_up") else ""),
-         f"{one['peak_memory_gib']:.2f}" if "peak_memory_gib" in one else "–", str(one.get("coverage", "–")))
+         *(format(one[key], form) if key in one else "–" for key, form in forms.items()))
         for name, one in found["rows"].items()
     ]  # fmt: skip
     ratios = ", ".join(f"{part}: {ratio} times as fast as the original" for part, ratio in found["ratios"].items())

@@ -2,8 +2,10 @@
 
 DATA is a folder laid out as quickstart.sh takes it. Steps stand one after the other, since they are timed; a step that
 fails is said and the next one runs. --peers names a Python that has datatrove with spacy and jieba and text-dedup,
---original a clone of valuesimplex/FinBERT; without them the arms that need them are left out. Hours on two cores. The
-pages made from the results: python benchmarks/performance_page.py, benchmarks/reproduction_page.py.
+--original a clone of valuesimplex/FinBERT; without them the arms that need them are left out. All experiments start
+from one set of encoders, small on a CPU, larger on a GPU; docs/reproduction.md has some of each and gives the commands
+of both. Hours on two cores. The pages made from the results: python benchmarks/performance_page.py,
+benchmarks/reproduction_page.py.
 """
 
 import argparse
@@ -11,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from finbert2 import runtime
+from finbert2 import files, runtime
 
 HERE = Path(__file__).parent
 SEEDS = ("0", "1", "2")
@@ -25,6 +27,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
     base, ours = str(words / "base"), str(words / "ours")
     financial, retriever = str(encoders / "financial"), work / "retriever"
     sets = sorted(path.parent.name for path in (data / "retrieval").glob("*/train_flagembedding.jsonl"))
+    tuned = str(retriever / "models" / "-".join(["large_batch", "0", *sets]))
     with_peers = ["--peers", peers] if peers else []
     on_gpu = runtime.device() == "cuda"
     # A GPU reads in two minutes twenty times what two cores read in half an hour, so its encoders can be larger.
@@ -46,6 +49,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             str(data / "classification" / "headline_category"), "--work", str(work / "words_pretraining"),
         ],
         "collator": ["collator.py", "--tokenizer", base, "--corpus", corpus],
+        "omp_wait_policy": ["omp_wait_policy.py"],
         "tokens_a_step": ["tokens_a_step.py", "--work", str(work / "tokens_a_step")],
         "pretrain_step": ["pretrain_step.py", "--corpus", corpus, *tokenizers],
         "pretrain_step_base": ["pretrain_step.py", "--corpus", corpus, *tokenizers, "--model", "base", *fewer],
@@ -65,7 +69,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             "labeler_tasks.py", str(data), *(f"{n}={encoders / n}" for n in ("financial", "same_amount", "general")),
             "--work_dir", str(work / "labeler_tasks_of_1000_rows"), "--train_rows", "1000", "--steps", "200",
             "--seeds", "3", "--max_seq_length", "256", "--tasks",
-            *(path.name for path in sorted((data / "classification").iterdir())),
+            *(path.parent.name for path in sorted((data / "classification").glob("*/train.csv")) if rows(path) >= 1000),
         ],
         "labeler_long_texts": [
             "labeler_long_texts.py", str(data / "classification" / "sc2_sentiment"), financial,
@@ -77,7 +81,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
         "labeler_stream": ["labeler_stream.py"],
         "retromae_probe": [
             "retromae_probe.py", "--corpus", corpus, "--tokenizer", base, "--retrieval",
-            f"{retrieval}/event_qa", f"{retrieval}/news_headline",
+            f"{retrieval}/news_headline", f"{retrieval}/report_abstract",
         ],
         "retriever_mine": ["retriever_mine.py", f"{retrieval}/event_qa"],
         **{
@@ -90,8 +94,11 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             "64", "--epochs", "0.5", "--learning_rate", "3e-4", "--seeds", *SEEDS,
         ],
         "retriever_encode": [
-            "retriever_encode.py", "--model", str(retriever / "models" / "-".join(["mined", "0", *sets])),
-            "--data", f"{retrieval}/event_qa", "--evaluate",
+            "retriever_encode.py", "--model", tuned, "--data", f"{retrieval}/report_abstract", "--evaluate",
+        ],
+        "retriever_encode_base": [
+            "retriever_encode.py", "--model", tuned, "--data", f"{retrieval}/event_qa", "--random_base",
+            "--passages", "300", "--rounds", "4", "--batch_sizes", "8", "32",
         ],
         "vector_store": ["vector_store.py"],
         "topics_vectors": ["topics_vectors.py", str(data), topics],
@@ -103,6 +110,11 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
     if original:
         found["topics_cost"] = ["topics_cost.py", titles, topics, original]
     return found
+
+
+def rows(path: Path) -> int:
+    """Return how many examples a task's training file has."""
+    return sum(1 for _ in files.read_rows(path))
 
 
 def contrastive() -> dict[str, list[str]]:
