@@ -128,8 +128,8 @@ def retriever(output: Path, stage: Results) -> Section:
     """Retrieval."""
     names = {
         "未微调": "untrained_ndcg_at_10",
-        "微调": "ndcg_at_10",
         "BM25": "bm25_ndcg_at_10",
+        "微调": "ndcg_at_10",
         "混合": "hybrid_ndcg_at_10",
     }
     figure = plots.bars(
