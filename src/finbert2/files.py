@@ -1,27 +1,19 @@
 """Rows from files and back: JSON lines, CSV, TSV and plain text, plain or packed; an error names file and line."""
 
-import csv
-import gzip
 import hashlib
-import io
 import json
 import os
 import tempfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import zstandard
-
-from finbert2 import utf8
+from finbert2 import lines, malformed, tables, utf8
 from finbert2.errors import UserError
+from finbert2.malformed import Skip
 
 TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt")
-PACKED_SUFFIXES = (".gz", ".zst")
-Skip = Callable[[str], None]  # told what is wrong with a record that is then passed over
-DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 
 
 @dataclass(frozen=True)
@@ -67,70 +59,40 @@ class Row:
         return value
 
 
-def suffix(path: Path) -> str:
-    """Return the suffix that says the format, `.gz` and `.zst` passed over."""
-    return Path(path.stem).suffix if path.suffix in PACKED_SUFFIXES else path.suffix
+def read_lines(path: str | Path, skip: Skip = malformed.stop) -> Iterator[tuple[int, str]]:
+    """Yield (number from 1, line without its end) of a text file; one that is not UTF-8 goes to `skip`.
 
-
-def open_text(path: Path, errors: str = "strict") -> IO[str]:
-    """Open a plain, gzip or zstandard file as UTF-8 text; a byte-order mark is passed over."""
-    if path.suffix == ".zst":
-        return io.TextIOWrapper(zstandard.open(path, "rb"), encoding="utf-8-sig", errors=errors, newline="")
-    opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, "rt", encoding="utf-8-sig", errors=errors, newline="")
-
-
-def read_lines(path: str | Path, skip: Skip | None = None) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, line without its end) of a text file.
-
-    Raises `UserError` naming file and line if the file is missing, damaged or not UTF-8; with `skip`, a line that is
-    not UTF-8 is passed over.
+    Raises `UserError` naming a file that is missing or damaged.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist" if not path.exists() else f"{path} is a folder, a file was expected")
-    number = 0
-    with open_text(path, "surrogateescape" if skip else "strict") as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if skip and utf8.UNDECODABLE.search(line):
-                    skip(f"{path} line {number} is not UTF-8")
-                    continue
-                yield number, line.rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            # The decoder works in blocks: the bad line is somewhere after the last one that came out whole.
-            further = 0 if path.suffix in PACKED_SUFFIXES else utf8.undecodable_line(path, number)
-            line_number = number + 1 + further
-            raise UserError(
-                f"{path} line {line_number} is not UTF-8 ({error.reason}, byte 0x{error.object[error.start]:02x}): "
-                f"convert the file, for example: {utf8.conversion(path)}"
-            ) from None
-        except DAMAGED as error:
-            raise UserError(f"{path} cannot be unpacked after line {number} ({error}): make or fetch it anew") from None
+    for number, line, flaw in lines.numbered(path):
+        if flaw:
+            skip("not_utf8", malformed.not_utf8(f"{path} line {number}", path, flaw))
+        else:
+            yield number, line
 
 
-def read_rows(path: str | Path, skip: Skip | None = None) -> Iterator[Row]:
+def read_rows(path: str | Path, skip: Skip = malformed.stop) -> Iterator[Row]:
     """Yield the records of a .jsonl, .json (one object a line), .csv, .tsv or .txt file (`text` is the whole line).
 
-    Raises `UserError` naming file and line for what cannot be read; with `skip`, such a line is passed over.
+    What cannot be read goes to `skip`, by default to a `UserError` naming file and line, and is passed over.
     """
     path = Path(path)
-    kind = suffix(path)
+    kind = lines.suffix(path)
     if kind in (".jsonl", ".json"):
         yield from read_jsonl(path, skip)
-    elif kind in (".csv", ".tsv"):
-        yield from read_csv(path, "\t" if kind == ".tsv" else ",", skip)
+    elif kind in tables.SUFFIXES:
+        yield from (Row(path, number, values) for number, values in tables.read(path, skip) if values is not None)
     elif kind == ".txt":
         yield from (Row(path, number, {"text": line}) for number, line in read_lines(path, skip) if line.strip())
     else:
         raise UserError(f"{path} has the suffix '{kind}': {', '.join(TEXT_SUFFIXES)} are read, also with .gz or .zst")
 
 
-def read_documents(paths: Iterable[str | Path], field: str = "text", skip: Skip | None = None) -> Iterator[Row]:
+def read_documents(paths: Iterable[str | Path], field: str = "text", skip: Skip = malformed.stop) -> Iterator[Row]:
     """Yield the records of files, folders of files and saved `datasets` folders that have a text in `field`.
 
-    Empty texts are passed over. Raises `UserError` for a record without the field; with `skip`, records that cannot
-    be read are passed over.
+    Empty texts are passed over. Raises `UserError` for a record without the field; what cannot be read goes to `skip`.
     """
     for path in map(Path, paths):
         rows = read_saved_dataset(path) if is_saved(path) else read_all(expand([path]), skip)
@@ -142,7 +104,7 @@ def read_documents(paths: Iterable[str | Path], field: str = "text", skip: Skip 
                 yield row
 
 
-def read_all(paths: Iterable[Path], skip: Skip | None = None) -> Iterator[Row]:
+def read_all(paths: Iterable[Path], skip: Skip = malformed.stop) -> Iterator[Row]:
     """Yield the records of several files."""
     for path in paths:
         yield from read_rows(path, skip)
@@ -161,58 +123,26 @@ def read_saved_dataset(folder: Path) -> Iterator[Row]:
         yield Row(folder, number, dict(values))
 
 
-def read_jsonl(path: Path, skip: Skip | None = None) -> Iterator[Row]:
+def read_jsonl(path: Path, skip: Skip = malformed.stop) -> Iterator[Row]:
     """Yield the objects of a JSON-lines file; blank lines are passed over."""
     for number, line in read_lines(path, skip):
         if not line.strip():
             continue
+        place = f"{path} line {number}"
         try:
             values = json.loads(line)
         except json.JSONDecodeError as error:
-            if skip:
-                skip(f"{path} line {number} is not JSON")
-                continue
-            raise UserError(
-                f"{path} line {number} is not JSON ({error.msg} at column {error.colno}): "
-                "each line has to be one whole object; mend or remove the line"
-            ) from None
+            skip("not_json", malformed.not_json(place, error))
+            continue
         if utf8.HALF.search(line) and not utf8.is_whole(values):
-            if skip:
-                skip(f"{path} line {number} holds half a character")
-                continue
-            raise UserError(
-                f"{path} line {number} holds half a character (\\ud800 to \\udfff without its other half): "
-                "mend or remove the line"
+            skip(
+                "half_a_character",
+                f"{place} holds half a character (\\ud800 to \\udfff without its other half): mend or remove the line",
             )
-        if not isinstance(values, dict):
-            raise UserError(f"{path} line {number} holds a {type(values).__name__}: each line has to be one object")
-        yield Row(path, number, values)
-
-
-def read_csv(path: Path, delimiter: str = ",", skip: Skip | None = None) -> Iterator[Row]:
-    """Yield the rows of a CSV file with a header; values are strings."""
-    csv.field_size_limit(2**30)
-    lines = (line + "\n" for _, line in read_lines(path, skip))
-    reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
-    try:
-        for values in reader:
-            if None in values:  # the fields beyond the header; "" is a column without name, as pandas writes its index
-                names = ", ".join(reader.fieldnames or [])
-                raise UserError(
-                    f"{path} line {reader.line_num} has more fields than the header ({names}): "
-                    "put a text that holds the delimiter in double quotes"
-                )
-            yield Row(path, reader.line_num, values)
-    except csv.Error as error:
-        first = reader.line_num + 1  # of the record that failed: an open quote is noticed only at the file's end
-        raise UserError(f"{path} line {first} is not CSV ({error}): mend the quotes of the line") from None
-
-
-def header(path: str | Path) -> list[str]:
-    """Return the column names of a CSV or TSV file."""
-    path = Path(path)
-    first = next(read_lines(path), (1, ""))[1]
-    return next(csv.reader([first], delimiter="\t" if suffix(path) == ".tsv" else ","), [])
+        elif not isinstance(values, dict):
+            skip("not_json", malformed.no_object(place, values))
+        else:
+            yield Row(path, number, values)
 
 
 def expand(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES) -> list[Path]:
@@ -226,7 +156,7 @@ def expand(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES)
             raise UserError(f"{path} does not exist")
         inside = [path]
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if suffix(p) in suffixes and p.is_file())
+            inside = sorted(p for p in path.rglob("*") if lines.suffix(p) in suffixes and p.is_file())
         if not inside:
             raise UserError(f"{path} holds no file that can be read: {', '.join(suffixes)} are, also with .gz or .zst")
         found += inside
@@ -273,35 +203,9 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
     if path.suffix in (".jsonl", ".json"):
         write_atomically(path, lambda f: f.writelines(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
     elif path.suffix == ".csv":
-        write_atomically(path, lambda file: write_csv(file, rows))
+        write_atomically(path, lambda file: tables.write(file, rows))
     else:
         raise UserError(f"{path} has the suffix '{path.suffix}': .csv and .jsonl are written")
-
-
-def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write records as CSV; the first one's keys are the header."""
-    writer = None
-    for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(UnixLines(file), fieldnames=list(row), lineterminator="\r\n")
-            writer.writeheader()
-        writer.writerow({name: cell(value) for name, value in row.items()})
-
-
-class UnixLines:
-    r"""Ends lines with \n for csv, which quotes a text with \r in it only if its own lines end so (Python < 3.13)."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self.file = file
-
-    def write(self, line: str) -> int:
-        """Write a whole line."""
-        return self.file.write(line.removesuffix("\r\n") + "\n")
-
-
-def cell(value: Any) -> Any:
-    """Return a value as a CSV cell holds it: lists and dictionaries as JSON."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
 
 
 def fingerprint(paths: Iterable[str | Path], memory: Path | None = None) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-UNDECODABLE = re.compile("[\udc80-\udcff]")  # what bytes that are not UTF-8 become under "surrogateescape"
 HALF = re.compile(r"\\u[dD][89a-fA-F]")  # JSON's spelling of half a character, such as of an emoji that was cut
 
 
@@ -15,22 +14,16 @@ def conversion(path: Path) -> str:
     return f"iconv -f GB18030 -t UTF-8 {shlex.quote(path.name)} > {shlex.quote(f'{path.stem}.utf8{path.suffix}')}"
 
 
-def undecodable_line(path: Path, skip: int) -> int:
-    """Return how many whole UTF-8 lines of a plain file follow the first `skip` ones before one that is not."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file):
-            if number >= skip and not is_utf8(line):
-                return number - skip
-    return 0
-
-
-def is_utf8(data: bytes) -> bool:
-    """Tell whether the bytes decode as UTF-8."""
+def flaw(line: str) -> UnicodeDecodeError | None:
+    """Return what is wrong with a line decoded under "surrogateescape", None if it was UTF-8."""
     try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+        line.encode()
+    except UnicodeEncodeError:
+        try:
+            line.encode(errors="surrogateescape").decode()
+        except UnicodeDecodeError as error:
+            return error
+    return None
 
 
 def is_whole(value: Any) -> bool:

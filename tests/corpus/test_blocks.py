@@ -89,7 +89,7 @@ def test_rows_of_a_csv_are_counted_as_they_are_numbered_bad_ones_too(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(b'text,n\n"a\nb",1\nc,2,3\n' + "\u6da8".encode("gb18030") + b",4\n\nd,5\n")
     counted: list[str] = []
-    block = blocks.Block(str(path), "turns", 0, 1)
+    block = blocks.Block(str(path), "strided", 0, 1)
     read = list(reading.read_block(block, lambda reason, message: counted.append(reason)))
     assert blocks.count_records(path) == read[-1].number + 1 == 4 and counted == ["not_csv", "not_utf8"]
 

@@ -51,7 +51,8 @@ def skipped(path):
         ),
         (
             "a.csv", "text,n\n好,1\n一,二,三\n好,3\n".encode(), "not_csv",
-            "{path} line 3 has more fields than the header (text, n): put such a text in double quotes",
+            "{path} line 3 has more fields than the header (text, n): "
+            "put a text that holds the delimiter in double quotes",
         ),
     ],
 )  # fmt: skip
@@ -62,7 +63,8 @@ def test_a_bad_line_is_named_or_counted(tmp_path, name, data, reason, message):
         records(path)
     assert str(refused.value) == message.format(path=path)
     heard, texts = skipped(path)
-    assert heard == [(reason, message.format(path=path))] and texts == ["好", "好"]
+    whole = message.format(path=path).removesuffix(", or pass over such lines: --errors skip")
+    assert heard == [(reason, whole)] and texts == ["好", "好"]
 
 
 def test_a_line_too_long_is_passed_over_whole(tmp_path, monkeypatch):
@@ -87,7 +89,7 @@ def test_a_quote_left_open_and_a_damaged_archive_are_never_passed_over(tmp_path)
         skipped(tmp_path / "a.csv")
     assert str(refused.value).startswith(f"{tmp_path}/a.csv line 3 is not CSV (unexpected end of data)")
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(("好" * 9 + "\n").encode() * 9000)[:-30])
-    with pytest.raises(UserError, match=r"b.txt.gz cannot be unpacked after line \d+ \("):
+    with pytest.raises(UserError, match=r"b.txt.gz cannot be unpacked \("):
         skipped(tmp_path / "b.txt.gz")
 
 
@@ -96,7 +98,7 @@ def test_byte_order_marks_blank_lines_and_line_ends(tmp_path):
     (tmp_path / "a.csv").write_bytes(b'\xef\xbb\xbftext\r\na\r\n"b\r\nc"\r\n')
     assert [(r.number, r.values) for r in records(tmp_path / "a.jsonl")] == [(0, {"text": "a"}), (3, {"text": "b"})]
     assert [(r.place[-6:], r.values["text"]) for r in records(tmp_path / "a.csv")] == [
-        ("line 2", "a"), ("line 4", "b\r\nc")
+        ("line 2", "a"), ("line 4", "b\nc")
     ]  # fmt: skip
 
 

@@ -137,7 +137,7 @@ def test_parquet(classifier, texts, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("in.parquet", "no such thing", "in.parquet is not a Parquet file (Parquet magic bytes not found in footer."),
+        ("in.parquet", "no such thing", "in.parquet is not Parquet (Parquet magic bytes not found in footer."),
         ("none.parquet", None, "none.parquet does not exist"),
         ("in.csv", "text\n\ufeff" + "公", None),
     ],

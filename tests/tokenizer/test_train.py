@@ -273,12 +273,13 @@ def test_what_is_not_utf8_is_named_or_skipped_and_counted(tmp_path, corpus, caps
     assert message.startswith(f"error: {path} line {line} is not UTF-8 (") and not (tmp_path / "o").exists()
     results = trained(corpus, tmp_path / "o", "--corpus", str(corpus), str(path), "--errors", "skip",
                       "--num_added_tokens", "3")  # fmt: skip
-    assert results["skipped"] == 1 and results["skipped_first"] == [f"{path} line {line} is not UTF-8"]
+    assert results["skipped"] == 1 and results["skipped_first"] == [message.removeprefix("error: ").rstrip()]
 
 
-def test_broken_json_is_skipped_too(tmp_path, capsys):
-    path = tmp_path / "a.jsonl"
-    path.write_text("{]\n")
+@pytest.mark.parametrize(("name", "content"), [("a.jsonl", "{]\n"), ("a.jsonl", "[1, 2]\n"), ("a.csv", "text\na,b\n")])
+def test_what_is_no_record_is_skipped_too(tmp_path, capsys, name, content):
+    path = tmp_path / name
+    path.write_text(content)
     message = refused(capsys, "--corpus", path, "--output_dir", tmp_path / "o", "--errors", "skip")
     assert message == f"error: {path}: no text was found to learn words from (1 records could not be read)\n"
 

@@ -3,14 +3,13 @@
 One pass that only counts line ends is enough to tell each task where it starts and with which line number.
 """
 
-import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from finbert2 import files
+from finbert2 import files, lines, malformed, parquet, tables
 from finbert2.errors import UserError
 
 SUFFIXES = (*files.TEXT_SUFFIXES, ".parquet")
@@ -24,7 +23,7 @@ UNPACKED = 3  # bytes of Chinese text in a byte of a packed file
 class Block:
     """A part of a source that one task reads.
 
-    `kind` is "bytes" (from `start` to `stop` of a plain file), "rows" (from `start` to `stop` of a table) or "turns"
+    `kind` is "bytes" (from `start` to `stop` of a plain file), "rows" (from `start` to `stop` of a table) or "strided"
     (every `stop`-th record, beginning with the one numbered `start`: a packed file or a CSV cannot be entered in the
     middle). `line` is the number of the first line or row; `base` is how many records lie before this source.
     """
@@ -49,9 +48,9 @@ def sources(paths: Sequence[str | Path]) -> list[Path]:
         else:
             found += [path] if files.is_saved(path) else files.expand([path], SUFFIXES)
     for path in found:
-        if path.is_file() and files.suffix(path) not in SUFFIXES:
+        if path.is_file() and lines.suffix(path) not in SUFFIXES:
             raise UserError(
-                f"{path} has the suffix '{files.suffix(path)}': {', '.join(SUFFIXES)} are read, "
+                f"{path} has the suffix '{lines.suffix(path)}': {', '.join(SUFFIXES)} are read, "
                 "text also with .gz or .zst, and folders saved by datasets"
             )
     return found
@@ -71,7 +70,7 @@ def text_bytes(path: Path) -> int:
     """Return about how many bytes of text a source holds."""
     if path.is_dir():
         return sum(part.stat().st_size for part in path.glob("*.arrow"))
-    packed = path.suffix in files.PACKED_SUFFIXES or path.suffix == ".parquet"
+    packed = path.suffix in lines.PACKED_SUFFIXES or path.suffix == ".parquet"
     return path.stat().st_size * (UNPACKED if packed else 1)
 
 
@@ -109,7 +108,7 @@ def cut(path: Path, size: int, base: int) -> Iterator[tuple[Block, int]]:
             yield Block(str(path), "rows", start, stop, start + 1, base), size
         return
     for part in range(parts):
-        yield Block(str(path), "turns", part, parts, 1, base), size
+        yield Block(str(path), "strided", part, parts, 1, base), size
 
 
 def cut_lines(path: Path, size: int) -> Iterator[tuple[int, int, int]]:
@@ -141,23 +140,17 @@ def count_rows(path: Path) -> int:
         import datasets
 
         return len(datasets.load_from_disk(str(path)))
-    import pyarrow.parquet
-
-    try:
-        return int(pyarrow.parquet.ParquetFile(path).metadata.num_rows)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is not Parquet ({error}): make or fetch it anew") from None
+    return parquet.count(path)
 
 
 def count_records(path: Path) -> int:
     """Return the records of a source: rows of a table or CSV, lines of anything else, bad ones and empty ones too."""
     if is_table(path):
         return count_rows(path)
-    try:
-        with open_bytes(path) as file:
-            return count_csv(path, file) if files.suffix(path) in (".csv", ".tsv") else count_lines(file)
-    except files.DAMAGED as error:
-        raise UserError(f"{path} cannot be unpacked ({error}): make or fetch it anew") from None
+    if lines.suffix(path) in tables.SUFFIXES:
+        return sum(1 for _ in tables.read(path, malformed.ignore))
+    with lines.unpacked(path) as file:
+        return count_lines(file)
 
 
 def count_lines(file: IO[bytes]) -> int:
@@ -166,29 +159,3 @@ def count_lines(file: IO[bytes]) -> int:
     while data := file.read(SCAN):
         ends, last = ends + data.count(b"\n"), data[-1:]
     return ends + (last != b"\n")
-
-
-def count_csv(path: Path, file: IO[bytes]) -> int:
-    """Return the rows of a CSV or TSV file as they are numbered when read: whatever is wrong inside one."""
-    csv.field_size_limit(LONGEST_LINE)
-    lines = (line.decode("utf-8", "replace") for line in file)
-    reader = csv.DictReader(lines, delimiter="\t" if files.suffix(path) == ".tsv" else ",", strict=True)
-    try:
-        return sum(1 for _ in reader)
-    except csv.Error as error:
-        raise UserError(
-            f"{path} line {reader.line_num + 1} is not CSV ({error}): mend the quotes of the line"
-        ) from None
-
-
-def open_bytes(path: Path) -> IO[bytes]:
-    """Open a plain, gzip or zstandard file for its unpacked bytes."""
-    import gzip
-
-    import zstandard
-
-    if path.suffix == ".zst":
-        import io
-
-        return io.BufferedReader(zstandard.open(path, "rb"), SCAN)
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]

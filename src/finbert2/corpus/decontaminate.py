@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from finbert2 import files
+from finbert2 import files, lines
 from finbert2.corpus import blocks, reading
 from finbert2.corpus.minhash import IGNORED, codes_of, gram_hashes
 from finbert2.errors import UserError
@@ -85,7 +85,7 @@ def texts_of(path: Path, fields: Iterable[str], names: dict[str, None]) -> Itera
     """Yield the texts of a file, and add the names of its fields to `names`."""
     parts = (block for block, _ in blocks.cut(path, blocks.LARGEST_TASK, 0))
     records = (record for block in parts for record in reading.read_block(block, reading.stop))
-    if files.suffix(path) == ".txt":
+    if lines.suffix(path) == ".txt":
         names["text"] = None
         yield from sentences(records)
         return

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import args, files, plots, runtime
+from finbert2 import args, files, malformed, plots, runtime
 from finbert2.errors import UserError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def check_input(sources: Sequence[Path], options: CorpusArguments) -> None:
     """
     from finbert2.corpus import blocks, reading
 
-    skip = reading.stop if options.errors == "stop" else reading.ignore
+    skip = reading.stop if options.errors == "stop" else malformed.ignore
     for path in sources:
         for block, _ in blocks.cut(path, blocks.LARGEST_TASK, 0):
             for record in reading.read_block(block, skip):

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from finbert2 import files
-from finbert2.errors import UserError, first_line
+from finbert2 import files, parquet
+from finbert2.errors import UserError
 from finbert2.labeler.data import is_empty
 
 CHUNK = 4096  # rows in memory at a time; enough of them for batches of equal length
@@ -45,20 +45,7 @@ def read_standard_input() -> Iterator[tuple[int, str]]:
 
 def read_parquet(path: Path) -> Iterator[files.Row]:
     """Yield the rows of a Parquet file, numbered from 1; raises `UserError` for a file that is none."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        batches = pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=CHUNK)
-        number = 0
-        for batch in batches:
-            for values in batch.to_pylist():
-                number += 1
-                yield files.Row(path, number, values)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{path} is not a Parquet file ({first_line(error)}): make or fetch it anew") from None
+    return (files.Row(path, number, values) for number, values in enumerate(parquet.rows(path), start=1))
 
 
 def chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from finbert2 import files
+from finbert2 import files, lines
 from finbert2.errors import UserError, first_line
 from finbert2.files import Row
 from finbert2.retriever.data import TEMPLATE, content_id, passage_text
@@ -33,7 +33,7 @@ def load(path: str | Path, split: str, template: str = TEMPLATE) -> Benchmark:
         found = load_beir(path, split, template)
     elif path.exists():
         found = load_flat(files.read_rows(path), [path], template)
-    elif HUB_NAME.fullmatch(name) and path.suffix not in files.TEXT_SUFFIXES + files.PACKED_SUFFIXES:
+    elif HUB_NAME.fullmatch(name) and path.suffix not in files.TEXT_SUFFIXES + lines.PACKED_SUFFIXES:
         found = load_flat(*hub_rows(name, split), template)
     else:
         raise UserError(

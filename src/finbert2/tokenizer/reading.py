@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from finbert2 import files
+from finbert2 import files, malformed
 from finbert2.errors import UserError
 
 MOST_SOURCES = 20  # the others, smaller ones, are taken together
@@ -28,7 +28,7 @@ class Corpus:
         Raises `UserError` for a record that cannot be read, or counts it in `skipped` by what is wrong with it.
         """
         bad = Counter() if skipped is None else skipped
-        skip = (lambda message: bad.update([message])) if self.skip_errors else None
+        skip = (lambda reason, message: bad.update([message])) if self.skip_errors else malformed.stop
         for path in self.paths:
             for row in files.read_documents([path], self.text_field, skip):
                 text = row.values[self.text_field]
