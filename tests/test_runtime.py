@@ -1,5 +1,6 @@
 """What every process sets up for itself."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -29,3 +30,11 @@ def test_freed_memory_stays_with_the_process():
         for how in ("kept", "plain")
     )
     assert kept >= 60 and given_back < 30  # MiB of 64, and of the copy they were made from
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not bind processes to cores")
+def test_cores_are_those_that_the_process_may_use():
+    """Under Slurm or taskset a machine's other cores are somebody else's."""
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from finbert2 import runtime; " \
+        "print(runtime.cores())"  # fmt: skip
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"

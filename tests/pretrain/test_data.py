@@ -86,7 +86,7 @@ def test_tokenising_keeps_the_order_of_the_corpus(tokenizer_folder, corpus_file,
 
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     monkeypatch.setattr(data, "CHUNK", 2)
-    monkeypatch.setattr(data.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(data.runtime, "cores", lambda: 2)
     read: list[int] = []
 
     def watched():

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from finbert2 import files
+from finbert2 import files, runtime
 from finbert2.errors import UserError
 from finbert2.pretrain.segment import word_starts
 
@@ -166,7 +166,7 @@ def tokenize_all(chunks: Iterator[list[Document]], tokenizer: Any, max_length: i
         set_tokenizer(tokenizer, max_length)
         yield from map(tokenize_chunk, first)
         return
-    workers = os.cpu_count() or 1
+    workers = runtime.cores()
     waiting: deque[tuple[int, Future[Part]]] = deque()
     with (
         ProcessPoolExecutor(workers, initializer=set_tokenizer, initargs=(tokenizer, max_length)) as pool,
