@@ -273,9 +273,6 @@ def test_bad_input_is_told_before_anything_is_written(tmp_path, capsys, content,
     [
         (["--valid_fraction", 1], "--valid_fraction is a share from 0 to below 1, not 1.0"),
         (["--shard_mb", 0], "--shard_mb is at least 1, not 0"),
-        (["--width", "full"], "--width is one of keep, half, nfkc, not 'full'"),
-        (["--errors", "no"], "--errors is one of stop, skip, not 'no'"),
-        (["--executor", "dask"], "--executor is one of local, slurm, ray, not 'dask'"),
         (["--executor", "slurm"], "--executor slurm needs --slurm_partition: sinfo lists them"),
     ],
 )

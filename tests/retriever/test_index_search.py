@@ -189,9 +189,6 @@ def test_messages_without_a_store(tmp_path, passages, capsys):
         "connection params or server unavailable): is the server up, and is MILVUS_TOKEN set if it asks for one?"
     )
     name = "finbert2 retriever search: error: "
-    assert refused(capsys, search.main, ["--uri", "a.db", "--query", "甲", "--mode", "x"]) == (
-        f"{name}--mode x: it has to be one of dense, bm25, hybrid"
-    )
     assert refused(capsys, search.main, ["--uri", "a.db", "--query", " "]) == f"{name}--query is empty: give a text"
     empty = jsonl(tmp_path / "e.jsonl", [])
     assert refused(capsys, index.main, ["--corpus", empty, "--uri", missing]) == (

@@ -122,10 +122,6 @@ def test_jaccard_of_trigrams():
 def test_messages_of_mine(tmp_path, train_file, capsys):
     argv = ["--train_data", train_file, "--output", tmp_path / "o.jsonl"]
     name = "finbert2 retriever mine: error: "
-    assert (
-        refused(capsys, mine.main, [*argv, "--source", "x"])
-        == f"{name}--source x: it has to be one of dense, bm25, both"
-    )
     assert refused(capsys, mine.main, [*argv, "--rank_min", 9, "--rank_max", 9]) == (
         f"{name}--rank_min 9 --rank_max 9: the window holds no rank"
     )
@@ -172,7 +168,4 @@ def test_evaluate_refuses_a_folder_that_is_no_model(beir, tmp_path, capsys):
     assert refused(capsys, evaluate.main, argv) == (
         f"error: {missing} is not a model folder (no config.json there; found: no such folder): "
         "name a folder written by save_pretrained, or a Hub name such as valuesimplex-ai-lab/FinBERT2-base"
-    )
-    assert refused(capsys, evaluate.main, [*argv, "--analyzer", "x"]) == (
-        "finbert2 retriever evaluate: error: --analyzer x: it has to be one of bigrams, words"
     )

@@ -256,11 +256,10 @@ def test_an_empty_corpus(tmp_path, capsys):
 def test_flags_that_contradict(tmp_path, capsys):
     argv = ("--corpus", tmp_path, "--output_dir", tmp_path)
     for flags, message in (
-        (("--embedding_init", "random"), "--embedding_init is random: it can be mean, focus, hf"),
         (("--embedding_init", "focus"), "--embedding_init focus grows a checkpoint: name it by --base_model"),
-        (("--errors", "pass"), "--errors is pass: it can be stop or skip"),
         (("--source_smoothing", "2"), "--source_smoothing is 2.0: it lies between 0 and 1"),
         (("--num_added_tokens", "-1"), "--num_added_tokens is -1: it cannot be negative"),
+        (("--max_characters", "0"), "--max_characters is 0: words are chosen by a sample of 1 or more"),
     ):
         assert f"error: {message}\n" in refused(capsys, *argv, *flags)
 

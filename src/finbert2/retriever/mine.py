@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from finbert2 import args, files, plots, runtime
 from finbert2.retriever.candidates import Found, Searcher
@@ -26,7 +27,6 @@ from finbert2.retriever.data import (
 from finbert2.retriever.duplicates import Refusal
 
 log = logging.getLogger(__name__)
-SOURCES = ("dense", "bm25", "both")
 REASONS = ("positive", "query", "score", "near_duplicate", "reranker")
 SPARE = 2  # times the negatives asked for are shown to the reranker, which drops some
 
@@ -45,7 +45,9 @@ class Options:
         "file of passages with `text`; without it all passages of the rows", default=None
     )
     passage_template: str = args.option(TEMPLATE_HELP, default=TEMPLATE)
-    source: str = args.option("where candidates come from: dense, bm25 or both", default="dense")
+    source: Literal["dense", "bm25", "both"] = args.option(
+        "where candidates come from: dense, bm25 or both", default="dense"
+    )
     rank_min: int = args.option("first rank of the window, from 0", default=0)
     rank_max: int = args.option("rank at which the window ends", default=100)
     negatives: int = args.option("negatives a query, drawn from what the window keeps", default=15)
@@ -70,9 +72,7 @@ class Options:
     seed: int = args.option("seed of the draw", default=42)
 
     def __post_init__(self) -> None:
-        """Refuse an empty window and an unknown source."""
-        if self.source not in SOURCES:
-            raise ValueError(f"--source {self.source}: it has to be one of {', '.join(SOURCES)}")
+        """Refuse an empty window, a share that is none, and another kind of file."""
         self.passage_template = checked_template(self.passage_template)
         if not 0 <= self.rank_min < self.rank_max:
             raise ValueError(f"--rank_min {self.rank_min} --rank_max {self.rank_max}: the window holds no rank")

@@ -1,15 +1,14 @@
 """`finbert2 tokenizer train`: corpus + base tokenizer (+ base model) → tokenizer with domain words (+ grown model)."""
 
 import logging
-import os
 import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from finbert2 import args, encoder, files, vocabulary
+from finbert2 import args, encoder, files, runtime, vocabulary
 from finbert2.errors import UserError
 from finbert2.tokenizer import unigram
 from finbert2.tokenizer.base import train_base
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from finbert2.tokenizer.choose import Choice
 
 log = logging.getLogger(__name__)
-INITS = ("mean", "focus", "hf")
 DISK = 64 * 2**20  # bytes that a tokenizer of any size and its reports fit into
 FOCUS_TEXTS = 100_000  # documents in which `focus` looks for neighbours
 
@@ -37,7 +35,9 @@ class TokenizerArguments:
         "BERT tokenizer, folder or Hub name; none: one of characters is trained from the corpus", default=None
     )
     base_model: str | None = args.option("checkpoint whose embeddings are grown, folder or Hub name", default=None)
-    embedding_init: str = args.option("start of new rows: mean (of the characters'), focus, hf", default="mean")
+    embedding_init: Literal["mean", "focus", "hf"] = args.option(
+        "start of new rows: mean (of the characters'), focus, hf", default="mean"
+    )
     num_added_tokens: int = args.option("words to add (13,804: with Chinese RoBERTa, FinBERT2's 34,932)", default=13804)
     keep_published_words: str | None = args.option(
         "FinBERT2 tokenizer, folder or Hub name, whose added words come first, in their order", default=None
@@ -55,25 +55,23 @@ class TokenizerArguments:
     function_word_worth: float = args.option(
         "what a token counts that a piece with a function word at an end (公司的) saves; 0: no such pieces", default=0.3
     )
-    errors: str = args.option("what cannot be read: stop, or skip and count it", default="stop")
+    errors: Literal["stop", "skip"] = args.option("what cannot be read: stop, or skip and count it", default="stop")
     seed: int = args.option("seed of the samples", default=0)
 
     def __post_init__(self) -> None:
         """A model is grown from its own tokenizer."""
         if self.base_model and not self.base_tokenizer:
             self.base_tokenizer = self.base_model
-        if self.embedding_init not in INITS:
-            raise ValueError(f"--embedding_init is {self.embedding_init}: it can be {', '.join(INITS)}")
         if self.embedding_init != "mean" and not self.base_model:
             raise ValueError(f"--embedding_init {self.embedding_init} grows a checkpoint: name it by --base_model")
-        if self.errors not in ("stop", "skip"):
-            raise ValueError(f"--errors is {self.errors}: it can be stop or skip")
         if not 0 <= self.source_smoothing <= 1:
             raise ValueError(f"--source_smoothing is {self.source_smoothing}: it lies between 0 and 1")
         if not 0 <= self.function_word_worth <= 1:
             raise ValueError(f"--function_word_worth is {self.function_word_worth}: it lies between 0 and 1")
         if self.num_added_tokens < 0:
             raise ValueError(f"--num_added_tokens is {self.num_added_tokens}: it cannot be negative")
+        if self.max_characters < 1:
+            raise ValueError(f"--max_characters is {self.max_characters}: words are chosen by a sample of 1 or more")
 
 
 @args.command
@@ -168,9 +166,8 @@ def propose(corpus: Corpus, found: Survey, path: Path, options: TokenizerArgumen
         f"{found.documents:,}", found.characters / 1e6, f"{options.unigram_vocab_size:,}", needed / 2**30, free / 2**30,
     )  # fmt: skip
     unigram.check_memory(needed, free, options.max_sentences)
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     model = unigram.train_unigram(
-        corpus.texts(), options.unigram_vocab_size, options.max_sentences, options.seed, threads
+        corpus.texts(), options.unigram_vocab_size, options.max_sentences, options.seed, runtime.cores()
     )
     files.write_bytes(path, model)
     return unigram.proposed_words(model)
