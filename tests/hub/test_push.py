@@ -205,10 +205,11 @@ def test_a_finished_training_goes_up_once_and_whole(tiny_bert, tmp_path, caplog)
     assert "published at https://hub/commit/1" in caplog.text
 
 
-def test_a_connection_that_is_refused_is_one_message(model, capsys, monkeypatch):
-    """The real client against a port where nobody listens."""
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_connection_that_is_refused_is_one_message(model, capsys, monkeypatch, offline):
+    """The real client against a port where nobody listens, and off line."""
     real = functools.partial(huggingface_hub.hf_api.HfApi, endpoint="http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub, "HfApi", real)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
     message = refused(capsys, "--folder", model, "--repo", "me/x")
     assert message.startswith(f"error: {model} is whole, but me/x could not be written (")

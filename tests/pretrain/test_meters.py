@@ -1,4 +1,4 @@
-"""Speed, MFU, held-out loss by source, publishing."""
+"""Speed, MFU, held-out loss by source."""
 
 import json
 
@@ -11,9 +11,7 @@ from finbert2.errors import UserError
 from finbert2.pretrain import evaluate, meters, run, trainer
 from finbert2.pretrain.model import BertForMaskedLM
 from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments, check_held_out
-from finbert2.pretrain.publish import publish
 from finbert2.pretrain.retromae import RetroMAE
-from finbert2.uploads import left_behind
 from tests.pretrain.test_run import flags, refused, weights
 
 SIZE = {"vocab_size": 100, "hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16}
@@ -172,46 +170,3 @@ def test_ratios_are_a_schedule():
         train_data=[], model_name_or_path="x", mask_ratio=0.3, later_mask_ratios=["0.7:0.15", "0.9:0.05"]
     )
     assert options.ratios() == ((0.0, 0.3), (0.7, 0.15), (0.9, 0.05))
-
-
-class Hub:
-    """Stands for huggingface_hub's client and notes what it is asked for."""
-
-    calls: list[dict] = []
-
-    def __init__(self, token: str | None) -> None:
-        self.calls.append({"token": token})
-
-    def create_repo(self, name: str, **options: object) -> "Hub":
-        self.calls.append({"name": name, **options})
-        self.repo_id = f"me/{name}"
-        return self
-
-    def upload_folder(self, **options: object) -> None:
-        self.calls.append(options)
-
-    def __str__(self) -> str:
-        return f"https://huggingface.co/{self.repo_id}"
-
-
-def test_publishing_leaves_checkpoints_and_tokens_at_home(tmp_path, monkeypatch):
-    """The folder goes up once, under its own name unless another is given."""
-    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
-    monkeypatch.setattr(Hub, "calls", [])
-    monkeypatch.setenv("HF_TOKEN", "t")
-    arguments = PretrainingTrainingArguments(output_dir=str(tmp_path / "fin"), report_to="none", hub_private_repo=True)
-    assert publish(tmp_path / "fin", arguments) == "https://huggingface.co/me/fin"
-    assert Hub.calls == [
-        {"token": "t"},
-        {"name": "fin", "private": True, "exist_ok": True},
-        {"repo_id": "me/fin", "folder_path": tmp_path / "fin", "ignore_patterns": left_behind("model")},
-    ]
-
-
-def test_a_hub_that_is_not_reached_leaves_the_folder_and_says_how_to_go_on(tmp_path):
-    """Off line: what to check, and the command that uploads the folder later."""
-    arguments = PretrainingTrainingArguments(output_dir=str(tmp_path / "fin"), report_to="none")
-    folder = tmp_path / "fin"
-    command = rf"then: finbert2 hub push --folder {folder} --repo OWNER/fin$"
-    with pytest.raises(UserError, match=rf"is whole, but the Hub did not take it .*{command}"):
-        publish(tmp_path / "fin", arguments)
