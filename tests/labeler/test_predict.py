@@ -1,5 +1,7 @@
 """Prediction of files: parts, several processes, policies, ONNX."""
 
+import csv
+import datetime
 import json
 import logging
 import threading
@@ -150,6 +152,45 @@ def test_inputs_that_cannot_be_read(classifier, tmp_path, capsys, name, content,
         run(predict.main, *arguments)
     else:
         assert message in refused(capsys, predict.main, *arguments)
+
+
+def test_a_row_keeps_its_other_columns(classifier, tmp_path, monkeypatch):
+    """Also where JSON lines have different ones, in another part; a name with a line break; values of Parquet."""
+    import pyarrow
+    from pyarrow import parquet
+
+    monkeypatch.setattr(inputs, "CHUNK", 1)
+    lines = ['{"text": "公司", "label": "旧", "code": "600519"}', '{"text": "股东", "发布\\n日期": "2024-05-01"}']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    run(predict.main, *command(classifier, tmp_path / "in.jsonl", tmp_path / "o.csv", "--csv_bom", "True"))
+    assert (tmp_path / "o.csv").read_bytes().startswith("\ufeffid,text,given_label,code,".encode())
+    with (tmp_path / "o.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["id", "text", "given_label", "code", "发布\n日期", "label", "score", "probs", "abstained"]
+    assert [(row["given_label"], row["code"], row["发布\n日期"]) for row in rows] == [
+        ("旧", "600519", ""), ("", "", "2024-05-01"),
+    ]  # fmt: skip
+    run(predict.main, *command(classifier, tmp_path / "in.jsonl", tmp_path / "o.jsonl"))
+    answer = {"id", "text", "label", "score", "probs", "abstained"}
+    assert [set(row) - answer for row in read(tmp_path / "o.jsonl")] == [{"given_label", "code"}, {"发布\n日期"}]
+    table = pyarrow.Table.from_pylist([{"title": "公司", "text": "全文", "id": 7, "day": datetime.date(2024, 5, 1)}])
+    parquet.write_table(table, tmp_path / "in.parquet")
+    run(predict.main, *command(classifier, tmp_path / "in.parquet", tmp_path / "p.jsonl", "--text_field", "title"))
+    (row,) = read(tmp_path / "p.jsonl")
+    assert (row["id"], row["text"], row["given_text"], row["day"]) == (7, "公司", "全文", "2024-05-01")
+    assert "title" not in row
+
+
+def test_a_mark_for_excel_is_for_csv_alone(classifier, texts, tmp_path, capsys):
+    message = refused(capsys, predict.main, *command(classifier, texts, tmp_path / "o.jsonl", "--csv_bom", "True"))
+    assert message == f"error: --csv_bom is for Excel, which opens .csv files: --output is {tmp_path / 'o.jsonl'}\n"
+
+
+def test_an_input_without_rows(classifier, tmp_path):
+    (tmp_path / "in.csv").write_text("text\n", encoding="utf-8")
+    vectors = tmp_path / "new" / "v.npy"
+    run(predict.main, *command(classifier, tmp_path / "in.csv", tmp_path / "o.csv", "--cls_vectors", vectors))
+    assert (tmp_path / "o.csv").read_text() == "" and np.load(vectors).shape == (0, 0)
 
 
 def test_a_layer_that_is_not_there(classifier, texts, tmp_path, capsys):

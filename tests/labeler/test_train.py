@@ -332,6 +332,13 @@ def test_transformers_opens_the_tagger(tagger):
     assert [answer["entity"] for answer in answers] == tags and "B-ORG" in tags
 
 
+def test_a_tagger_has_no_least_score(tagger, tmp_path, capsys):
+    command = ["--model_name_or_path", tagger, "--input", "-", "--output", tmp_path / "o.jsonl", "--min_score", 0.5]
+    assert refused(capsys, predict.main, *command).endswith(
+        "error: --min_score is for classifiers: of a tagger each entity has a score, choose by it\n"
+    )
+
+
 def test_a_tagger_is_evaluated_by_its_sentences(tagger, sentences, tmp_path):
     run(evaluate.main, "--model_name_or_path", tagger, "--test_data", sentences / "test.txt", "--output_dir", tmp_path)
     assert results(tmp_path)["test"] == results(tagger)["test"]

@@ -1,5 +1,6 @@
 """Texts to be labelled, from files and standard input, a chunk in memory at a time."""
 
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,20 +12,45 @@ from finbert2.labeler.data import is_empty
 
 CHUNK = 4096  # rows in memory at a time; enough of them for batches of equal length
 CHUNK_CHARACTERS = 4_000_000
+TAKEN = ("id", "text", "label", "score", "probs", "abstained", "entities")  # columns that an answer has
 
 
-def read_texts(path: str, field: str, empty_texts: str = "error") -> Iterator[dict[str, Any]]:
-    """Yield `id` and `text` of each row of a file, or of each line of standard input (-).
+def read_texts(path: str, field: str, empty_texts: str = "error", table: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield `id`, `text` and the other columns of each row of a file, or of each line of standard input (-).
 
-    The id is the row's own or its line. A row without text is an error, or has an empty text if `empty_texts` is not
+    The id is the row's own or its line; a column named as one of an answer's becomes `given_…`. Of a `table` each row
+    has every column that one of them has. A row without text is an error, or has an empty text if `empty_texts` is not
     "error". Raises `UserError` naming file and line for what cannot be read.
     """
     if path == "-":
         yield from ({"id": number, "text": line} for number, line in read_standard_input() if line.strip())
         return
-    for row in read_parquet(Path(path)) if path.endswith(".parquet") else files.read_rows(path):
+    blank = columns(Path(path)) if table else {}
+    for row in read_rows(Path(path)):
         empty = empty_texts != "error" and is_empty(row, field)
-        yield {"id": row.values.get("id", row.line), "text": "" if empty else row.text(field)}
+        others = {
+            f"given_{name}" if name in TAKEN else name: plain(value)
+            for name, value in (blank | row.values).items() if name not in ("id", field)
+        }  # fmt: skip
+        yield {"id": row.values.get("id", row.line), "text": "" if empty else row.text(field), **others}
+
+
+def read_rows(path: Path) -> Iterator[files.Row]:
+    """Return the rows of a file, Parquet among its kinds."""
+    return read_parquet(path) if path.suffix == ".parquet" else files.read_rows(path)
+
+
+def columns(path: Path) -> dict[str, None]:
+    """Return the names of a file's columns; objects of JSON lines may each have others, so all rows are read."""
+    names: dict[str, None] = {}
+    for row in read_rows(path):
+        names |= dict.fromkeys(row.values)
+    return names
+
+
+def plain(value: Any) -> Any:
+    """Return a value of Parquet as JSON has it: a date or a decimal as its text."""
+    return value if isinstance(value, str | int | float | None) else json.loads(json.dumps(value, default=str))
 
 
 def read_standard_input() -> Iterator[tuple[int, str]]:

@@ -1,5 +1,6 @@
 """An output made part by part, which an interrupted command goes on with and several processes share."""
 
+import csv
 import json
 import logging
 import os
@@ -66,31 +67,35 @@ class Parts:
         files.write_rows(whole, rows)
         os.replace(whole, self.path(number))
 
-    def join(self, count: int, vectors: Path | None) -> None:
-        """Make the output, and the file of vectors, from `count` parts once all are there, and remove the parts."""
+    def join(self, count: int, vectors: Path | None, bom: bool = False) -> None:
+        """Make the output, and the file of vectors, from `count` parts once all are there, and remove the parts.
+
+        `bom` begins the output with a byte-order mark.
+        """
         while not all(self.is_done(number) for number in range(count)):
             time.sleep(0.5)
         if vectors:
             self.join_vectors(count, vectors)
-        files.write_atomically(self.output, lambda file: self.copy(count, file))
+        files.write_atomically(self.output, lambda file: self.copy(count, file, bom))
         shutil.rmtree(self.folder)
 
-    def copy(self, count: int, file: Any) -> None:
+    def copy(self, count: int, file: Any, bom: bool) -> None:
         """Write the parts' rows one after another, the CSV header once."""
+        file.write("\ufeff" if bom else "")
         for number in range(count):
             with self.path(number).open(encoding="utf-8", newline="") as part:
                 if number and self.output.suffix == ".csv":
-                    part.readline()
+                    next(csv.reader(part))  # not a line: a name may hold a line break
                 shutil.copyfileobj(part, file)
 
     def join_vectors(self, count: int, path: Path) -> None:
         """Write one array (texts, width) from the parts', through the disk: it may be larger than memory."""
         arrays = [np.load(self.folder / f"{number:06d}.npy", mmap_mode="r") for number in range(count)]
         rows, width = sum(map(len, arrays)), arrays[0].shape[1] if arrays else 0
+        path.parent.mkdir(parents=True, exist_ok=True)
         if not rows:
             np.save(path, np.zeros((0, width), dtype=np.float32))
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.part")
         whole = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=(rows, width))
         start = 0

@@ -1,4 +1,7 @@
-"""`finbert2 labeler predict`: texts → labels, probabilities, optional CLS vectors."""
+"""`finbert2 labeler predict`: texts → labels, probabilities, optional CLS vectors.
+
+A row keeps its other columns; one that is named as one of an answer's (label, score, …) becomes `given_label`.
+"""
 
 import dataclasses
 import logging
@@ -14,7 +17,7 @@ from tqdm import tqdm
 from finbert2 import args, encoder, runtime
 from finbert2.errors import UserError
 from finbert2.labeler import inputs
-from finbert2.labeler.model import BATCH_TOKENS, Labeler
+from finbert2.labeler.model import BATCH_TOKENS, SETTINGS_FILE, Labeler
 from finbert2.labeler.onnx_model import FILES, FOLDER
 from finbert2.labeler.parts import Parts
 
@@ -29,7 +32,8 @@ class PredictionArguments:
     input: str = args.option(
         "file with a text a row (.csv, .jsonl, .txt, .parquet, …), or - for standard input's lines"
     )
-    output: str = args.option("file to write, .csv or .jsonl")
+    output: str = args.option("file to write, .csv or .jsonl; a row keeps its other columns")
+    csv_bom: bool = args.option("begin a .csv with the mark by which Excel knows UTF-8", default=False)
     text_field: str = args.option("column or field that holds the text", default="text")
     empty_texts: Literal["error", "abstain"] = args.option("what is done with rows without a text", default="error")
     min_score: float | None = args.option(
@@ -53,6 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     output = Path(options.output)
     if output.suffix not in (".csv", ".jsonl"):
         raise UserError(f"--output {output} has the suffix '{output.suffix}': name a .csv or a .jsonl file")
+    if options.csv_bom and output.suffix != ".csv":
+        raise UserError(f"--csv_bom is for Excel, which opens .csv files: --output is {output}")
     args.spare_input(output, options.input)
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if options.input == "-" and world > 1:
@@ -60,11 +66,13 @@ def main(argv: list[str] | None = None) -> None:
     runtime.set_seed(options.seed)
     choose_device()
     labeler = Labeler.from_pretrained(options.model_name_or_path, options.engine)
+    if labeler.settings.task == "ner" and options.min_score is not None:
+        raise UserError("--min_score is for classifiers: of a tagger each entity has a score, choose by it")
     parts = Parts(output, made_from(options), rank, world)
     try:
         count = label_parts(labeler, options, parts)
         if rank == 0:
-            parts.join(count, Path(options.cls_vectors) if options.cls_vectors else None)
+            parts.join(count, Path(options.cls_vectors) if options.cls_vectors else None, options.csv_bom)
     finally:
         parts.forget_if_empty()
 
@@ -83,7 +91,7 @@ def made_from(options: PredictionArguments) -> dict[str, Any]:
     if options.engine != "torch":
         graph = (Path(options.model_name_or_path) / FOLDER / FILES[options.engine]).stat()
         record["graph"] = [graph.st_size, graph.st_mtime_ns]
-    settings = Path(options.model_name_or_path) / "labeler.json"
+    settings = Path(options.model_name_or_path) / SETTINGS_FILE
     record["settings"] = settings.read_text(encoding="utf-8") if settings.exists() else ""
     if options.input == "-":
         return record | {"started": time.time_ns()}
@@ -95,7 +103,8 @@ def label_parts(labeler: Labeler, options: PredictionArguments, parts: Parts) ->
     """Label this process's chunks of the input, but those that are done, and return the number of all chunks."""
     count = empty = 0
     with tqdm(desc="label", unit="text", disable=parts.rank > 0) as bar:
-        rows = inputs.read_texts(options.input, options.text_field, options.empty_texts)
+        table = parts.output.suffix == ".csv"
+        rows = inputs.read_texts(options.input, options.text_field, options.empty_texts, table)
         for number, chunk in enumerate(inputs.chunks(rows)):
             count = number + 1
             empty += sum(not row["text"] for row in chunk)
