@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface
 
 NAME = "packed"
@@ -68,24 +69,18 @@ def packed_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float,
-    dropout: float = 0.0,
     *,
-    segments: Segments | None = None,
+    segments: Segments,
     query_segments: Segments | None = None,
-    cu_seq_lens_q: torch.Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return the attention output (1, tokens, heads, width) of segments laid end to end, none seeing another.
 
     `query`, `key`, `value` are (1, heads, tokens, width). There may be fewer queries than keys: `query_segments` then
-    says how many each segment has. sentence-transformers tells the segments by their ends instead, `cu_seq_lens_q`
-    (segments + 1,) from 0. There is no mask: what does not belong together is never multiplied. On CUDA this is
+    says how many each segment has. There is no mask: what does not belong together is never multiplied. On CUDA this is
     PyTorch's variable-length flash kernel, elsewhere one call a segment. That kernel has no dropout, so there is none
     anywhere (it would also keep a CPU off its fast path).
     """
-    if segments is None:
-        assert cu_seq_lens_q is not None, "packed attention needs the segments of the row"
-        segments = Segments.of_ends(cu_seq_lens_q)
     asking = query_segments or segments
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         return varlen(query, key, value, asking, segments, scaling), None
@@ -96,12 +91,7 @@ def packed_attention(
 
 
 def attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    mask: torch.Tensor | None,
-    scaling: float,
-    dropout: float = 0.0,
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float
 ) -> torch.Tensor:
     """Return scaled dot-product attention (…, queries, width), on a CPU in fp32 where a gradient is wanted.
 
@@ -115,7 +105,7 @@ def attend(
     elif mask is not None:
         mask = mask.to(dtype)
     with torch.autocast(query.device.type, enabled=False) if wide else contextlib.nullcontext():
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     return attended.to(dtype)
 
 
@@ -143,9 +133,22 @@ def apply_layer(
 ) -> torch.Tensor:
     """Return the output (1, tokens, width) of a BERT or RoBERTa layer for `hidden` (1, tokens, width).
 
-    With `kept` (kept,) it is that of some tokens, `kept_segments` many of each segment: they ask and all answer. That
-    needs no attention set on the model, which so remains as it was for others.
+    With `kept` (kept,) it is that of some tokens, `kept_segments` many of each segment: queries come from these alone,
+    keys and values from all. That needs no attention set on the model, which so remains as it was for others.
     """
+    if layer.gradient_checkpointing and layer.training and kept is None:  # as transformers does in the layer's own call
+        return checkpoint(layer_output, layer, hidden, segments, use_reentrant=False)
+    return layer_output(layer, hidden, segments, kept, kept_segments)
+
+
+def layer_output(
+    layer: Any,
+    hidden: torch.Tensor,
+    segments: Segments,
+    kept: torch.Tensor | None = None,
+    kept_segments: Segments | None = None,
+) -> torch.Tensor:
+    """Return the same, all that is needed for the gradient held in memory."""
     attention = layer.attention
     inner = attention.self
     wanted = hidden if kept is None else hidden[:, kept]

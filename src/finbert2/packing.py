@@ -94,7 +94,6 @@ def states(encoder: Any, features: dict[str, "torch.Tensor"], firsts_only: bool 
     first token of each text alone (texts, width): of twelve layers that saves a fourteenth, of four a fifth.
     """
     import numpy as np
-    from torch.utils.checkpoint import checkpoint
 
     from finbert2.attention import Segments, apply_layer
 
@@ -103,10 +102,7 @@ def states(encoder: Any, features: dict[str, "torch.Tensor"], firsts_only: bool 
     yield hidden[0]
     *layers, last = encoder.encoder.layer
     for layer in layers:
-        if layer.gradient_checkpointing and layer.training:  # which transformers does in the layer's own call
-            hidden = checkpoint(apply_layer, layer, hidden, segments, use_reentrant=False)
-        else:
-            hidden = apply_layer(layer, hidden, segments)
+        hidden = apply_layer(layer, hidden, segments)
         yield hidden[0]
     if firsts_only:
         firsts = features["cu_seq_lens_q"][:-1].long()

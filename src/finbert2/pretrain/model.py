@@ -53,7 +53,6 @@ class BertForMaskedLM(transformers.BertForMaskedLM):
         hidden = self.bert.embeddings(input_ids=input_ids, position_ids=position_ids)
         *layers, last = self.bert.encoder.layer
         for layer in layers:
-            checkpointed = layer.gradient_checkpointing  # which transformers does in its own call
-            hidden = layer(hidden, segments=segments) if checkpointed else apply_layer(layer, hidden, segments)
+            hidden = apply_layer(layer, hidden, segments)
         # The rest of the last layer's output would be thrown away (MosaicBERT does the same).
         return apply_layer(last, hidden, segments, kept_places, kept_segments)[0]

@@ -101,7 +101,6 @@ def block_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float,
-    dropout: float = 0.0,
     *,
     blocks: list[Block],
     visible: list[torch.Tensor],
@@ -118,7 +117,7 @@ def block_attention(
             for states, places in ((query, "queries"), (key, "columns"), (value, "columns"))
         )
         mask = torch.where(seen.unsqueeze(1), 0.0, float("-inf")).contiguous()
-        attended = attend(q, k, v, mask, scaling, dropout)
+        attended = attend(q, k, v, mask, scaling)
         # By number and not by a mask: a mask would have the CPU wait for the GPU to count.
         parts.append(attended.transpose(1, 2).flatten(0, 1).index_select(0, block["asked"]))
         numbers.append(block["queries"].view(-1).index_select(0, block["asked"]))
