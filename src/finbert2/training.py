@@ -146,9 +146,9 @@ def losses(state: TrainerState) -> tuple[list[int], list[float]]:
     return [int(entry["step"]) for entry in logged], [float(entry["loss"]) for entry in logged]
 
 
-def first_and_last(values: Sequence[float], share: float = 0.05) -> tuple[float, float]:
-    """Return the means of the first and the last `share` of logged losses, at least one of each."""
-    count = max(1, round(share * len(values)))
+def first_and_last(values: Sequence[float]) -> tuple[float, float]:
+    """Return the means of the first and the last twentieth of logged losses, at least one of each."""
+    count = max(1, round(0.05 * len(values)))
     return sum(values[:count]) / count, sum(values[-count:]) / count
 
 

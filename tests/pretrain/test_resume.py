@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate.data_loader import prepare_data_loader, skip_first_batches
 
-from finbert2.pretrain import build, run
+from finbert2.pretrain import build, checkpoint, run
 from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments
 from tests.pretrain.test_run import flags, refused, weights
 
@@ -22,7 +22,7 @@ def test_two_processes_resume_in_the_order_of_the_epoch(tiny_bert, corpus_file, 
     arguments = PretrainingTrainingArguments(
         output_dir=str(tmp_path), per_device_train_batch_size=2, num_train_epochs=3, report_to="none", bf16=False
     )
-    tokenizer = build.load_tokenizer(options)
+    tokenizer = checkpoint.load_tokenizer(tiny_bert)
     rows, _ = build.load_rows(options, tokenizer, tmp_path, 0)
     trainer = build.build_trainer(build.build_model(options, tokenizer)[0], tokenizer, rows, None, options, arguments)
     share = {"num_processes": 2, "process_index": rank, "put_on_device": False}

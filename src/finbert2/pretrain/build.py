@@ -18,13 +18,6 @@ log = logging.getLogger(__name__)
 DECODER_FILE = "retromae_decoder.safetensors"
 
 
-def load_tokenizer(options: PretrainingArguments) -> Any:
-    """Return the tokenizer that is named, else the checkpoint's own."""
-    name = options.tokenizer_name or options.model_name_or_path
-    assert name is not None  # __post_init__ saw to it
-    return checkpoint.load_tokenizer(name)
-
-
 def load_rows(
     options: PretrainingArguments, tokenizer: Any, cache: Path, seed: int
 ) -> "tuple[PackedRows, PackedRows | None]":

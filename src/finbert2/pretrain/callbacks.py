@@ -2,7 +2,6 @@
 
 import logging
 import signal
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +23,7 @@ class LossWatch(TrainerCallback):
 
     def __init__(self, output_dir: str) -> None:
         self.output_dir = output_dir
-        self.unseen: deque[tuple[str, torch.Tensor]] = deque()
+        self.unseen: tuple[str, torch.Tensor] | None = None
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Warn of a run that would be over before its learning rate has come up."""
@@ -36,16 +35,15 @@ class LossWatch(TrainerCallback):
             )  # fmt: skip
 
     def add(self, batch: str, loss: torch.Tensor) -> None:
-        """Note the loss of a batch; look at those before it."""
-        self.check(keep=0)
-        self.unseen.append((batch, loss))
+        """Note the loss of a batch; look at the one before it."""
+        self.check()
+        self.unseen = batch, loss
 
-    def check(self, keep: int = 0) -> None:
-        """Raise `UserError` if a loss noted before is no number."""
-        while len(self.unseen) > keep:
-            batch, loss = self.unseen.popleft()
-            if not torch.isfinite(loss):
-                raise UserError(f"the loss of {batch} is {float(loss)}: {self.advice()}")
+    def check(self) -> None:
+        """Raise `UserError` if the loss noted last is no number."""
+        if self.unseen is not None and not torch.isfinite(self.unseen[1]):
+            raise UserError(f"the loss of {self.unseen[0]} is {float(self.unseen[1])}: {self.advice()}")
+        self.unseen = None
 
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any

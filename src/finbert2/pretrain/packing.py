@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from finbert2.pretrain.data import Windows
 
+CHUNK = 10_000  # windows that are packed together
 BLANK = -1  # the row of a place that the batch ramp leaves empty
 
 
@@ -23,7 +24,7 @@ class Place(NamedTuple):
     ratio: float
 
 
-def pack(lengths: np.ndarray, row_length: int, seed: int, chunk: int = 10_000) -> tuple[np.ndarray, np.ndarray]:
+def pack(lengths: np.ndarray, row_length: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return window numbers in the order of rows (windows,), and where each row ends in it (rows,).
 
     The windows of a row add up to `row_length` or just below. Best-fit decreasing within random chunks: packed as
@@ -32,8 +33,8 @@ def pack(lengths: np.ndarray, row_length: int, seed: int, chunk: int = 10_000) -
     """
     order = np.random.default_rng(seed).permutation(len(lengths))
     packed, sizes = [], []
-    for start in range(0, len(order), chunk):
-        part = order[start : start + chunk]
+    for start in range(0, len(order), CHUNK):
+        part = order[start : start + CHUNK]
         rows = best_fit(part[np.argsort(-lengths[part], kind="stable")], lengths, row_length)
         packed.append(np.array([window for row in rows for window in row], dtype=np.int64))
         sizes.append(np.array([len(row) for row in rows], dtype=np.int64))

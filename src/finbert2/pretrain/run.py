@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from finbert2 import args, cards, encoder, files, plots, runtime, training, uploads
 from finbert2.errors import UserError, first_line
-from finbert2.pretrain import build
+from finbert2.pretrain import build, checkpoint
 from finbert2.pretrain.evaluate import evaluate
 from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments, check_held_out
 
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     started = time.perf_counter()
     output = Path(training_args.output_dir)
     check_held_out(options, training_args)
-    tokenizer = build.load_tokenizer(options)
+    tokenizer = checkpoint.load_tokenizer(options.tokenizer_name or options.model_name_or_path or "")
     cache = Path(options.cache_dir or output / "tokens")
     data = fingerprints(options, cache)
     facts: dict[str, Any] = {f"the content of --{flag}": files.content(found) for flag, found in data.items()}

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,4 +161,4 @@ def read_pool(path: str | Path, template: str = TEMPLATE) -> list[str]:
     texts = [passage_text({**row.values, "text": row.text("text")}, template) for row in files.read_rows(path)]
     if not texts:
         raise UserError(f"{path} holds no passages: each line has to be one object with 'text'")
-    return list(Counter(texts))
+    return list(dict.fromkeys(texts))

@@ -19,7 +19,7 @@ SPECIAL = {
 }
 
 
-def train_base(texts: Iterable[str], vocab_size: int, min_frequency: int = 2) -> "BertTokenizer":
+def train_base(texts: Iterable[str], vocab_size: int) -> "BertTokenizer":
     """Return a BERT tokenizer whose vocabulary is learnt from `texts`.
 
     BERT's pre-tokenizer puts every Chinese character by itself, so that WordPiece can only learn pieces of Latin
@@ -33,7 +33,7 @@ def train_base(texts: Iterable[str], vocab_size: int, min_frequency: int = 2) ->
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, min_frequency=min_frequency, special_tokens=list(SPECIAL.values()), show_progress=False,
+        vocab_size=vocab_size, min_frequency=2, special_tokens=list(SPECIAL.values()), show_progress=False,
         # ASCII and the marks of Chinese prose are always known, whatever the corpus holds.
         initial_alphabet=[*(chr(code) for code in range(33, 127)), *MARKS],
     )  # fmt: skip
