@@ -20,12 +20,16 @@ def write(
 ) -> None:
     """Write `README.md` into a model folder: its tags, how to load it, its recipe, data and metrics.
 
-    `use` is a line of Python, `options` the run's options, `results` what its `results.json` holds.
+    `use` is a line of Python, `options` the run's options, `results` what its `results.json` holds: those of a `test`
+    come first.
     """
-    metrics = {name: value for name, value in results.items() if isinstance(value, int | float)}
+    tested = {f"test {name}": value for name, value in results.get("test", {}).items()}
+    metrics = {name: value for name, value in (tested | dict(results)).items() if isinstance(value, int | float)}
+    named = [f"- {name.removeprefix('macro_')}" for name in ("macro_f1", "f1", "accuracy") if f"test {name}" in tested]
     data = results.get("data", {})
     lines = [
         "---", "language: zh", "library_name: transformers", "tags:", "- finance", *(f"- {tag}" for tag in tags),
+        *(["metrics:", *named] if named else []),
         "---", "", f"# {title}", "", "Made with [FinBERT2](https://github.com/valuesimplex/FinBERT).", "",
         "```python", use, "```", "",
         "| option | value |", "| --- | --- |",

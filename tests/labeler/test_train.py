@@ -124,6 +124,11 @@ def test_the_folder_is_complete_and_has_a_card(classifier):
     assert {"model.safetensors", "config.json", "tokenizer.json", "labeler.json", "args.json", "loss.svg"} <= names
     card = (classifier / "README.md").read_text(encoding="utf-8")
     assert 'pipeline("text-classification", "o")' in card and "| learning_rate | 0.005 |" in card
+    assert card.startswith(
+        "---\nlanguage: zh\nlibrary_name: transformers\ntags:\n- finance\n- text-classification\nmetrics:\n- f1\n"
+        "- accuracy\n---\n"
+    )
+    assert "| measure | value |\n| --- | --- |\n| test macro_f1 | 1 |\n| test accuracy | 1 |\n" in card
 
 
 def test_transformers_opens_the_classifier(classifier, rows):

@@ -14,7 +14,7 @@ CELLS = 4_000_000  # of a block of resamples × rows in memory
 def classification(
     gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str], multi_label: bool = False
 ) -> dict[str, Any]:
-    """Return accuracy, macro and weighted F1, MCC and a table per class; a class never predicted counts as F1 = 0.
+    """Return macro F1, accuracy, weighted F1, MCC and a table per class; a class never predicted counts as F1 = 0.
 
     Of a multi-label task (`a|b`): accuracy is the share of rows with exactly the right labels, and micro-F1 and the
     Hamming loss (wrong decisions per row and label) stand in place of MCC.
@@ -35,8 +35,8 @@ def classification(
         if multi_label else {"mcc": float(matthews_corrcoef(one, other))}
     )  # fmt: skip
     return {
-        "accuracy": float(accuracy_score(one, other)),
         "macro_f1": float(np.mean(f1)) if len(f1) else 0.0,
+        "accuracy": float(accuracy_score(one, other)),
         "weighted_f1": float(f1_score(one, other, labels=places, average="weighted", zero_division=0)),
         **more,
         "per_class": {
@@ -62,16 +62,16 @@ def confusion(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[st
 
 
 def tagging(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Return precision, recall and F1 of whole entities (seqeval), over all types and per type."""
+    """Return F1, precision and recall of whole entities (seqeval), over all types and per type."""
     from seqeval.metrics import classification_report, f1_score, precision_score, recall_score
 
     gold, predicted = [list(tags) for tags in gold], [list(tags) for tags in predicted]
     table = classification_report(gold, predicted, output_dict=True, zero_division=0)
     kinds = {kind: row for kind, row in table.items() if not kind.endswith(" avg")}
     return {
+        "f1": float(f1_score(gold, predicted, zero_division=0)),
         "precision": float(precision_score(gold, predicted, zero_division=0)),
         "recall": float(recall_score(gold, predicted, zero_division=0)),
-        "f1": float(f1_score(gold, predicted, zero_division=0)),
         "per_type": {kind: {name: float(value) for name, value in row.items()} for kind, row in kinds.items()},
     }
 
@@ -103,17 +103,17 @@ def macro_f1(totals: np.ndarray) -> np.ndarray:
     return f1.sum(-1) / np.maximum(there.sum(-1), 1)
 
 
-def resampled(counts: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
+def resampled(counts: np.ndarray) -> np.ndarray:
     """Return macro F1 (resamples) of rows drawn with replacement from counts (rows, 3, labels).
 
-    The same seed and number of rows draw the same rows: differences between two models are paired.
+    The same number of rows draws the same rows: differences between two models are paired.
     """
-    chance = np.random.default_rng(seed)
+    chance = np.random.default_rng(0)
     flat = counts.reshape(len(counts), -1).astype(np.float64)
-    block = max(1, min(resamples, CELLS // len(counts)))
+    block = max(1, min(RESAMPLES, CELLS // len(counts)))
     scores = []
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
+    for start in range(0, RESAMPLES, block):
+        size = min(block, RESAMPLES - start)
         draws = chance.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=size)
         scores.append(macro_f1((draws.astype(np.float64) @ flat).reshape(size, *counts.shape[1:])))
     return np.concatenate(scores)
