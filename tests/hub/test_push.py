@@ -100,6 +100,16 @@ def test_a_model_goes_up_without_what_its_training_left(model, capsys):
     }  # fmt: skip
 
 
+def test_a_rehearsal_lists_what_would_go_up_and_asks_nobody(model, capsys):
+    Hub.refuses = True
+    (model / "args.json").write_text("x" * 1234, encoding="utf-8")
+    call("--folder", model, "--repo", "me/x", "--dry_run", "True")
+    shown = [line.split(maxsplit=1) for line in capsys.readouterr().out.replace("goes up", "up").splitlines()]
+    assert ["stays", "1,234 args.json"] in shown and ["up", "2 onnx/model.onnx"] in shown
+    assert ["stays", "2 checkpoint-5/model.safetensors"] in shown and len(shown) == 15
+    assert shown[-2:] == [["up", "12 bytes in all"], ["stays", "1,246 bytes in all"]] and "upload" not in Hub.calls
+
+
 @pytest.mark.parametrize("kind", ["model", "dataset"])
 def test_records_and_texts_stay_at_any_depth(model, kind):
     """Of a data set what may be data by its name goes up, but for the `dropped` of `corpus prepare`."""

@@ -24,6 +24,9 @@ class PushArguments:
     private: bool = args.option("only you and your organisation see it, if it is new", default=True)
     revision: str = args.option("branch", default="main")
     message: str = args.option("commit message", default="Upload by finbert2 hub push")
+    dry_run: bool = args.option(
+        "only list what would go up and what stays, with sizes; needs no network", default=False
+    )
     seed: int = args.option("seed of the process; nothing is drawn here", default=42)
 
 
@@ -36,6 +39,9 @@ def main(argv: list[str] | None = None) -> None:
     if not NAME.fullmatch(options.repo):
         raise UserError(f"--repo {options.repo!r} is no name on the Hub: owner/name is expected")
     check(folder, options.kind)
+    if options.dry_run:
+        sys.stdout.write(listing(folder, options.kind))
+        return
     if options.kind == "dataset" and not (folder / "README.md").exists():
         cards.write_data(folder, options.repo.split("/")[1], data_of(folder))
     address = upload(
@@ -65,10 +71,25 @@ def check(folder: Path, kind: str) -> None:
 
 def data_of(folder: Path) -> list[Path]:
     """Return the files of data that go up, in sorted order."""
+    return [path for path in going_up(folder, "dataset") if path.suffix in DATA]
+
+
+def going_up(folder: Path, kind: str) -> list[Path]:
+    """Return the files that are uploaded, in sorted order."""
     from huggingface_hub.utils import filter_repo_objects
 
-    names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in DATA]
-    return [folder / name for name in filter_repo_objects(names, ignore_patterns=left_behind("dataset"))]
+    names = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [folder / name for name in filter_repo_objects(names, ignore_patterns=left_behind(kind))]
+
+
+def listing(folder: Path, kind: str) -> str:
+    """Return a line a file: whether it goes up or stays, its bytes, its name; the sums at the end."""
+    up, sums, lines = set(going_up(folder, kind)), {"goes up": 0, "stays": 0}, []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        fate, size = "goes up" if path in up else "stays", path.stat().st_size
+        sums[fate] += size
+        lines.append(f"{fate:7} {size:>15,} {path.relative_to(folder)}\n")
+    return "".join([*lines, *(f"{fate:7} {size:>15,} bytes in all\n" for fate, size in sums.items())])
 
 
 if __name__ == "__main__":
