@@ -22,11 +22,11 @@ import numpy as np
 from transformers import AutoTokenizer
 
 from finbert2 import files, runtime
+from finbert2.segment import segmenter, word_boundaries
 from finbert2.tokenizer import matching, train, unigram
 from finbert2.tokenizer.base import train_base
 from finbert2.tokenizer.extend import MARKS, extend_tokenizer
 from finbert2.tokenizer.measure import Cutter, measure, of_huggingface, of_sentencepiece
-from finbert2.tokenizer.segment import segmenter, word_edges
 
 SIZES = (13_804, 8_000)
 MIN_COUNT = 5
@@ -45,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     texts = {name: read(path, options.max_texts) for name, path in (one.split("=", 1) for one in options.texts)}
     jieba = segmenter()
-    edges = {name: [word_edges(jieba, text) for text in some] for name, some in texts.items()}
+    edges = {name: [word_boundaries(jieba, text) for text in some] for name, some in texts.items()}
     cutters = make(options.corpus, options.work, options.original)
     results: dict[str, Any] = {
         "question": "tokens per character, unknowns, words torn, speed: ways to add domain words",

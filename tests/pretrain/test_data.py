@@ -8,8 +8,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from finbert2.errors import UserError
-from finbert2.pretrain.data import chunked, load_windows, set_tokenizer, tokenize_all, tokenize_chunk
-from finbert2.pretrain.segment import word_boundaries, word_starts
+from finbert2.pretrain.data import chunked, load_windows, set_tokenizer, tokenize_all, tokenize_chunk, word_starts
+from finbert2.segment import segmenter, word_boundaries
 
 
 def test_word_boundaries_are_where_the_segmenter_cuts():
@@ -21,15 +21,15 @@ def test_word_boundaries_are_where_the_segmenter_cuts():
     assert "".join(cut) == text
     expected = np.zeros(len(text) + 1, dtype=bool)
     expected[[sum(map(len, cut[:n])) for n in range(len(cut) + 1)]] = True
-    assert (word_boundaries(text) == expected).all()
+    assert (word_boundaries(segmenter(), text) == expected).all()
 
 
 def test_a_token_across_a_boundary_merges_the_words():
     """The token after one that crosses a boundary begins inside a word, so it begins none."""
     text = "中国人民银行"
-    boundaries = word_boundaries(text)
+    boundaries = word_boundaries(segmenter(), text)
     crossing = [(0, 3), (3, 6)] if not boundaries[3] else [(0, 1), (1, 6)]
-    starts = word_starts(text, crossing)
+    starts = word_starts(segmenter(), text, crossing)
     assert starts.tolist() == [True, bool(boundaries[crossing[1][0]])]
 
 

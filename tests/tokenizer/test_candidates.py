@@ -3,9 +3,11 @@ import math
 import numpy as np
 import pytest
 
+from finbert2 import segment
+from finbert2.segment import segmenter, word_boundaries
 from finbert2.tokenizer.candidates import agreement, branching_entropy, filter_words, has_dangling_ends
 from finbert2.tokenizer.matching import encode, find
-from finbert2.tokenizer.segment import edges_of, is_word, segmenter, word_edges
+from finbert2.tokenizer.segment import edges_of, is_word
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +31,14 @@ def test_agreement_by_hand():
     assert list(agreement(occurrences, edges, 7)) == [0.5, 1, 1]
 
 
+def test_a_long_text_is_cut_into_pieces(jieba, monkeypatch):
+    monkeypatch.setattr(segment, "LONGEST", 4)
+    assert list(np.flatnonzero(word_boundaries(jieba, "公司净利润公司"))) == [0, 2, 4, 5, 7]
+
+
 def test_edges_of_words(jieba):
-    assert list(np.flatnonzero(word_edges(jieba, "公司净利润"))) == [0, 2, 5]
-    assert list(word_edges(jieba, "")) == [True]
-    assert word_edges(jieba, "公司\ud800").sum() == 3
+    assert list(np.flatnonzero(word_boundaries(jieba, "公司净利润"))) == [0, 2, 5]
+    assert list(word_boundaries(jieba, "")) == [True]
     edges, end = edges_of(jieba, ["公司", "净利润"], encode(["公司", "净利润"]))
     assert list(np.flatnonzero(edges)) == [0, 2, 3, 6] and end == 6
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from finbert2 import files, runtime
 from finbert2.errors import UserError
-from finbert2.pretrain.segment import word_starts
+from finbert2.segment import segmenter, word_boundaries
 
 CHUNK = 512  # documents a worker tokenises at a time
 FORMAT = 2  # of the cached files; counted up when their meaning changes
@@ -195,7 +195,7 @@ def set_tokenizer(tokenizer: Any, max_length: int) -> None:
     """Prepare a tokenising process: the tokenizer is sent once, not with every chunk."""
     if multiprocessing.parent_process():
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
-    WORKER.update(tokenizer=tokenizer, max_length=max_length)
+    WORKER.update(tokenizer=tokenizer, max_length=max_length, jieba=segmenter())
 
 
 def tokenize_chunk(documents: list[Document]) -> Part:
@@ -207,7 +207,7 @@ def tokenize_chunk(documents: list[Document]) -> Part:
     starts: list[bool] = []
     lengths, sources = [], []
     for (text, source), tokens, offsets in zip(documents, encoded["input_ids"], encoded["offset_mapping"], strict=True):
-        begins = word_starts(text, offsets).tolist()
+        begins = word_starts(WORKER["jieba"], text, offsets).tolist()
         for place in range(0, len(tokens), step):
             window = tokens[place : place + step]
             ids += [tokenizer.cls_token_id, *window, tokenizer.sep_token_id]
@@ -219,6 +219,15 @@ def tokenize_chunk(documents: list[Document]) -> Part:
         np.array(ids, dtype=id_type(tokenizer)), np.array(starts, dtype=bool), np.array(lengths, dtype=np.int32),
         sources, sum(map(len, texts)),
     )  # fmt: skip
+
+
+def word_starts(jieba: Any, text: str, offsets: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Return for each token (tokens,) whether a word begins with it, given the tokens' character offsets.
+
+    A token that crosses a boundary merges the words it touches: the next token then starts inside a word and is none.
+    """
+    starts = np.fromiter((start for start, _ in offsets), dtype=np.int64, count=len(offsets))
+    return word_boundaries(jieba, text)[starts]
 
 
 def id_type(tokenizer: Any) -> type[np.unsignedinteger]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from finbert2 import args, encoder, files, plots, runtime
 from finbert2.errors import UserError
+from finbert2.segment import LONGEST, segmenter, word_boundaries
 from finbert2.tokenizer.measure import Cutter, measure, of_huggingface, of_sentencepiece
-from finbert2.tokenizer.segment import LONGEST, segmenter, word_edges
 
 
 @dataclass
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     started = time.perf_counter()
     sources = {path: read(path, options) for path in options.texts}
     jieba = segmenter()
-    edges = {path: [word_edges(jieba, text) for text in texts] for path, texts in sources.items()}
+    edges = {path: [word_boundaries(jieba, text) for text in texts] for path, texts in sources.items()}
     cutters = {name: load(name) for name in options.tokenizers}
     table = {
         name: {path: measure(cutter, texts, edges[path]) for path, texts in sources.items()}

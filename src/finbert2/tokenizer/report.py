@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finbert2 import files, plots, runtime
+from finbert2.segment import LONGEST, segmenter, word_boundaries
 from finbert2.tokenizer.choose import Choice
 from finbert2.tokenizer.extend import MARKS
 from finbert2.tokenizer.measure import measure, of_huggingface
 from finbert2.tokenizer.reading import Sample, Survey
-from finbert2.tokenizer.segment import LONGEST, segmenter, word_edges
 from finbert2.tokenizer.unigram import sentences
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def by_source(
         texts = [text for text, source in zip(sample.texts, sample.sources, strict=True) if source == number]
         texts = [text[:LONGEST] for text in random.Random(seed).sample(texts, min(len(texts), TEXTS_A_SOURCE))]
         if texts:
-            edges = [word_edges(jieba, text) for text in texts]
+            edges = [word_boundaries(jieba, text) for text in texts]
             both = {"base": base, "extended": extended}
             table[name] = {"characters": outcome.found.characters_of(name), "texts_measured": len(texts)} | {
                 key: measure(of_huggingface(one), texts, edges) for key, one in both.items()

@@ -201,10 +201,10 @@ def choose_words(
     """Return the words to add after `first`, best first, and how many of the proposed were dropped for which reason."""
     import numpy as np
 
+    from finbert2.segment import segmenter
     from finbert2.tokenizer import matching
     from finbert2.tokenizer.candidates import filter_words
     from finbert2.tokenizer.choose import choose, source_weights
-    from finbert2.tokenizer.segment import segmenter
 
     dictionary = [row for _, row in files.read_lines(options.userdict)] if options.userdict else []
     terms = [line.split()[0] for line in dictionary if line.strip()]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from finbert2 import files
+from finbert2 import files, segment
 
 Span = tuple[int, int]
 
@@ -94,11 +94,7 @@ class Segmenter:
     def base_spans(self, text: str) -> list[Span]:
         """Return jieba's spans, dictionary included; they cover the text."""
         if self.jieba is None:
-            import rjieba
-
-            self.jieba = rjieba.Jieba()
-            for word in self.dictionary:
-                self.jieba.add_word(word, None, None)
+            self.jieba = segment.segmenter(self.dictionary)
         return [(start, end) for _, start, end in self.jieba.tokenize(text)]
 
     def domain_spans(self, texts: list[str]) -> list[list[Span]]:
