@@ -11,12 +11,12 @@ from finbert2.corpus.minhash import (
     LONG,
     SHORT,
     band_keys,
-    codes_of,
     gram_hashes,
     minhashes,
     normal_form,
     sketch,
 )
+from finbert2.ngrams import codes
 
 CHARACTERS = "营业收入净利润同比增长下降公司公告半导体汽车银行央行存款准备金率分析师认为评级买入产业链盈利修复订单产能"
 
@@ -64,7 +64,7 @@ def test_periods_tell_texts_apart_and_amounts_do_not():
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_one_hash_for_each_distinct_gram(length, n):
     text = random_text(length, seed=length)
-    hashed = gram_hashes(codes_of(text), n)
+    hashed = gram_hashes(codes(text), n)
     assert len(hashed) == max(0, length - n + 1) and len(np.unique(hashed)) == len(grams(text, n))
 
 
@@ -72,13 +72,13 @@ def test_one_hash_for_each_distinct_gram(length, n):
 def test_hashes_agree_as_often_as_the_grams_overlap(kept):
     text = random_text(1000, seed=1)
     other = text[:kept] + random_text(1000 - kept, seed=kept)
-    one, two = (minhashes(gram_hashes(codes_of(t), 4)) for t in (text, other))
+    one, two = (minhashes(gram_hashes(codes(t), 4)) for t in (text, other))
     exact = jaccard(grams(text, 4), grams(other, 4))
     assert np.mean(one == two) == pytest.approx(exact, abs=3 * (exact * (1 - exact) / HASHES) ** 0.5)
 
 
 def test_bands_of_other_rows_and_places_have_other_keys():
-    hashes = minhashes(gram_hashes(codes_of(random_text(200, seed=2)), 4))
+    hashes = minhashes(gram_hashes(codes(random_text(200, seed=2)), 4))
     keys = [band_keys(hashes, rows) for rows in (4, 5)]
     assert [len(some) for some in keys] == [25, 20] and len(np.unique(np.concatenate(keys))) == 45
     assert len(np.unique(band_keys(np.zeros(HASHES, dtype=np.uint32) + 7, 5))) == 20  # alike, but another place

@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 
+from finbert2 import ngrams
 from finbert2.errors import UserError
 from finbert2.labeler import duplicates
 from finbert2.labeler.data import Example, Sentence
@@ -32,7 +33,7 @@ def naive(one: str, other: str) -> float:
 )
 def test_similarity_is_the_jaccard_of_4_grams(one, other):
     expected = naive(one.replace(" ", ""), other.replace(" ", ""))
-    assert duplicates.jaccard(duplicates.shingles(one), duplicates.shingles(other)) == pytest.approx(expected)
+    assert ngrams.jaccard(duplicates.shingles(one), duplicates.shingles(other)) == pytest.approx(expected)
 
 
 def test_near_duplicates_are_found_and_others_are_not():

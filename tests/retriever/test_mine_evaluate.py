@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from finbert2 import ngrams
 from finbert2.retriever import duplicates, evaluate, mine
 
 from .conftest import FACTS, TOPICS, jsonl, refused
@@ -114,9 +115,9 @@ def test_a_rows_prompt_takes_the_models_place(tmp_path, tiny_encoder, training_r
 
 def test_jaccard_of_trigrams():
     first, second = duplicates.trigrams("美联储加息"), duplicates.trigrams("美联储降息")
-    assert (len(first), duplicates.jaccard(first, second)) == (3, 1 / 5)
-    assert duplicates.jaccard(first, duplicates.trigrams("美联储加息抬高折现率"), 0.8) == 0.0
-    assert duplicates.jaccard(duplicates.trigrams("涨"), duplicates.trigrams("涨")) == 1.0
+    assert (len(first), ngrams.jaccard(first, second)) == (3, 1 / 5)
+    assert ngrams.jaccard(first, duplicates.trigrams("美联储加息抬高折现率"), 0.8) == 0.0
+    assert ngrams.jaccard(duplicates.trigrams("涨"), duplicates.trigrams("涨")) == 1.0
 
 
 def test_messages_of_mine(tmp_path, train_file, capsys):

@@ -1,5 +1,6 @@
 """Finding documents that contain evaluation texts, so that a model is not tested on what it was trained on."""
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from finbert2 import files, lines
+from finbert2 import files, lines, ngrams
 from finbert2.corpus import blocks, reading
-from finbert2.corpus.minhash import IGNORED, codes_of, gram_hashes
+from finbert2.corpus.minhash import IGNORED, gram_hashes
 from finbert2.errors import UserError
 
 # An evaluation text is found by its runs of WIDTH characters; one shorter than that has to occur whole. Below
@@ -69,7 +70,7 @@ def evaluation_texts(path: Path, fields: Iterable[str]) -> Iterator[np.ndarray]:
     names: dict[str, None] = {}
     found = False
     for text in texts_of(path, fields, names):
-        codes = codes_of(plain(text))
+        codes = ngrams.codes(plain(text))
         if len(codes) >= MIN_CHARACTERS:
             found = True
             yield codes
@@ -98,15 +99,20 @@ def texts_of(path: Path, fields: Iterable[str], names: dict[str, None]) -> Itera
 class Grams:
     """The runs of one width of many texts.
 
-    `hashes` (runs,) uint64 ascending, `owners` (runs,) the text of each, `sizes` (texts,) the distinct runs of each;
-    `maybe` (2 ** FILTER_BITS,) bool tells at once of most runs that no text has them.
+    `hashes` (runs,) uint64 ascending, `owners` (runs,) the text of each, `sizes` (texts,) the distinct runs of each.
     """
 
     width: int
     hashes: np.ndarray
     owners: np.ndarray
     sizes: np.ndarray
-    maybe: np.ndarray
+
+    @functools.cached_property
+    def maybe(self) -> np.ndarray:
+        """Tells at once of most runs that no text has them (2 ** FILTER_BITS,)."""
+        found = np.zeros(2**FILTER_BITS, dtype=bool)
+        found[self.hashes >> np.uint64(64 - FILTER_BITS)] = True
+        return found
 
     @classmethod
     def of(cls, width: int, texts: Sequence[np.ndarray]) -> "Grams":
@@ -114,9 +120,7 @@ class Grams:
         runs = [np.unique(gram_hashes(codes, width)) for codes in texts]
         hashes, sizes = np.concatenate(runs), np.array([len(run) for run in runs])
         order = np.argsort(hashes, kind="stable")
-        maybe = np.zeros(2**FILTER_BITS, dtype=bool)
-        maybe[hashes >> np.uint64(64 - FILTER_BITS)] = True
-        return cls(width, hashes[order], np.repeat(np.arange(len(runs)), sizes)[order], sizes, maybe)
+        return cls(width, hashes[order], np.repeat(np.arange(len(runs)), sizes)[order], sizes)
 
     def contained(self, codes: np.ndarray) -> bool:
         """Tell whether a document has `MIN_SHARE` of the runs of one of the texts."""
@@ -158,7 +162,7 @@ class Index:
 
     def contaminates(self, text: str) -> bool:
         """Tell whether a document contains an evaluation text, or half of the runs of one."""
-        codes = codes_of(plain(text))
+        codes = ngrams.codes(plain(text))
         return any(grams.contained(codes) for grams in self.grams)
 
     def save(self, path: Path) -> None:
@@ -174,7 +178,5 @@ class Index:
             parts = []
             for width in widths:
                 hashes, owners, sizes = (saved[f"{width}.{name}"] for name in ("hashes", "owners", "sizes"))
-                maybe = np.zeros(2**FILTER_BITS, dtype=bool)
-                maybe[hashes >> np.uint64(64 - FILTER_BITS)] = True
-                parts.append(Grams(width, hashes, owners, sizes, maybe))
+                parts.append(Grams(width, hashes, owners, sizes))
             return cls(int(saved["texts"]), tuple(parts))

@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 
+from finbert2 import ngrams
+
 CHINESE = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
 SYMBOL = re.compile(r"[\d\W_]+")
 # "□适用 √不适用", "表决结果：同意9票": forms and minutes give the same answer to one question after the other.
@@ -84,7 +86,7 @@ def repeated_line_characters(text: str) -> float:
 
 def four_grams(text: str) -> np.ndarray:
     """Return the runs of 4 characters (characters - 3,) of a text, each packed into a uint64."""
-    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32).astype(np.uint64) & np.uint64(0xFFFF)
+    codes = ngrams.codes(text) & np.uint64(0xFFFF)
     if len(codes) < TOP_GRAM:
         return codes[:0]
     pairs = codes[:-1] << np.uint64(16) | codes[1:]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import xxhash
 
+from finbert2.ngrams import codes, polynomials
+
 # Up to SHORT characters a text is compared by its edits; from LONG on it is found by 4-grams. In between by both: an
 # edit that carries a text over the border then does not hide it.
 SHORT, LONG = 48, 40
@@ -30,12 +32,10 @@ AMOUNT = re.compile(r"(?!(?:19|20)\d\d(?!\d))(?<!\d)\d+(?:[.．]\d+)?(?![\d.．]
 PERIOD = re.compile(r"\d+|[上下]半年|半年报|中报|年报")
 AMOUNT_MARK = "〇"  # a character that no text has by itself, and no digit
 
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _random = np.random.RandomState(1)  # every process, on every machine, has to hash alike
 FACTORS = (_random.randint(0, 2**31, size=(HASHES, 1)) * 2 + 1).astype(np.uint32)
 ADDENDS = _random.randint(0, 2**32, size=(HASHES, 1), dtype=np.uint64).astype(np.uint32)
 ROW_FACTORS = (_random.randint(0, 2**62, size=HASHES) * 2 + 1).astype(np.uint64)
-EMPTY = np.zeros(0, dtype=np.uint64)
 
 
 @dataclass(frozen=True)
@@ -72,20 +72,9 @@ def period_of(normal: str) -> int:
     return zlib.crc32("|".join(PERIOD.findall(normal)).encode())
 
 
-def codes_of(text: str) -> np.ndarray:
-    """Return the characters (characters,) of a text as uint64."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32).astype(np.uint64)
-
-
 def gram_hashes(codes: np.ndarray, n: int) -> np.ndarray:
-    """Return one uint64 for each run of n characters (characters - n + 1,); none for fewer characters."""
-    count = len(codes) - n + 1
-    if count <= 0:
-        return EMPTY
-    hashes = codes[:count]
-    for offset in range(1, n):  # a polynomial in 2^64: one multiplication a place instead of one hash call a gram
-        hashes = hashes * GOLDEN + codes[offset : offset + count]
-    # The low bits of a polynomial know only the last characters: mix the high ones in (splitmix64's finish).
+    """Return one hash (characters - n + 1,) uint64 for each run of n characters, all bits mixed (splitmix64's end)."""
+    hashes = polynomials(codes, n)
     hashes = (hashes ^ hashes >> np.uint64(29)) * np.uint64(0xBF58476D1CE4E5B9)
     return hashes ^ hashes >> np.uint64(32)
 
@@ -110,17 +99,17 @@ def band_keys(hashes: np.ndarray, rows: int) -> np.ndarray:
 def sketch(text: str) -> Sketch:
     """Return the sketch of a cleaned document."""
     normal = normal_form(text) or text  # nothing but punctuation is compared as it is
-    codes = codes_of(normal)
-    length = len(codes)
-    exact = int(xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass")))
+    characters = codes(normal)
+    length = len(characters)
+    exact = int(xxhash.xxh3_64_intdigest(text.encode()))
     hashes, letters, period = np.zeros(HASHES, dtype=np.uint8), np.zeros(SHORT, dtype=np.uint16), 0
     keys = [np.array([exact], dtype=np.uint64)]
     if length <= SHORT:
-        letters[:length] = codes ^ codes >> np.uint64(16)
+        letters[:length] = characters ^ characters >> np.uint64(16)
         period = period_of(normal)
-        keys.append(band_keys(minhashes(gram_hashes(codes, min(SHORT_GRAM, length))), SHORT_ROWS))
+        keys.append(band_keys(minhashes(gram_hashes(characters, min(SHORT_GRAM, length))), SHORT_ROWS))
     if length >= LONG:
-        smallest = minhashes(gram_hashes(codes, LONG_GRAM))
+        smallest = minhashes(gram_hashes(characters, LONG_GRAM))
         hashes = smallest.astype(np.uint8)
         keys.append(band_keys(smallest, LONG_ROWS))
     return Sketch(exact, np.concatenate(keys), hashes, letters, min(length, 2**16 - 1), period)

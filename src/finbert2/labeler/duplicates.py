@@ -5,29 +5,20 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from finbert2 import ngrams
+
 GRAMS = 4  # characters
 BANDS, ROWS = 16, 4  # a pair of similarity 0.8 shares a band with probability 1 - (1 - 0.8^4)^16 = 0.9998
 SIMILAR = 0.8
 BUCKET = 50  # texts of a bucket that a further one is compared with
 LONGEST = 20_000  # characters of a text that are looked at
-MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def shingles(text: str) -> np.ndarray:
     """Return the distinct hashed character 4-grams of a text in uint64, blanks left out; a shorter text is one gram."""
-    codes = np.frombuffer("".join(text[:LONGEST].split()).encode("utf-32-le", "replace"), dtype=np.uint32)
-    width = max(1, min(GRAMS, len(codes)))
-    hashes = np.zeros(max(1, len(codes) - width + 1), dtype=np.uint64)
-    for offset in range(min(width, len(codes))):  # a polynomial in 2^64
-        hashes = hashes * MULTIPLIER + codes[offset : len(codes) - width + 1 + offset].astype(np.uint64)
-    hashes ^= hashes >> np.uint64(29)  # the low bits of a polynomial know only the last characters
-    return np.unique(hashes * MULTIPLIER)
-
-
-def jaccard(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the share of their grams that two texts have in common."""
-    common = len(np.intersect1d(one, other, assume_unique=True))
-    return common / (len(one) + len(other) - common)
+    codes = ngrams.codes("".join(text[:LONGEST].split()) or "\0")
+    hashes = ngrams.polynomials(codes, min(GRAMS, len(codes)))
+    return np.unique((hashes ^ hashes >> np.uint64(29)) * ngrams.GOLDEN)
 
 
 def bands(grams: np.ndarray) -> list[bytes]:
@@ -35,7 +26,7 @@ def bands(grams: np.ndarray) -> list[bytes]:
     seeds = np.random.default_rng(0).integers(1, 2**63, size=(BANDS * ROWS, 1), dtype=np.uint64) | np.uint64(1)
     mixed = grams * seeds  # (hashes, grams)
     mixed ^= mixed >> np.uint64(32)
-    lowest = (mixed * MULTIPLIER).min(axis=1).reshape(BANDS, ROWS)
+    lowest = (mixed * ngrams.GOLDEN).min(axis=1).reshape(BANDS, ROWS)
     return [bytes([number]) + row.tobytes() for number, row in enumerate(lowest)]
 
 
@@ -53,7 +44,7 @@ def pairs(texts: Sequence[str], others: Sequence[str] | None = None) -> Iterator
         grams = shingles(text)
         keys = bands(grams)
         candidates = {other for key in keys for other in buckets.get(key, ())}
-        found = [(jaccard(grams, known[other]), other) for other in sorted(candidates)]
+        found = [(ngrams.jaccard(grams, known[other]), other) for other in sorted(candidates)]
         similar = [(place, other, share) for share, other in found if share >= SIMILAR]
         yield from similar if others is None else sorted(similar, key=lambda pair: -pair[2])[:1]
         if others is None:

@@ -1,12 +1,11 @@
 """Texts that say what another says, by their characters."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from finbert2 import ngrams
 from finbert2.retriever.lexical import RUN
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def normalise(text: str) -> str:
@@ -14,23 +13,10 @@ def normalise(text: str) -> str:
     return "".join(RUN.findall(text.lower()))
 
 
-def trigrams(text: str) -> "np.ndarray":
+def trigrams(text: str) -> np.ndarray:
     """Return the different character trigrams of a text as sorted numbers; a shorter text is one of its own."""
-    import numpy as np
-
-    codes = np.frombuffer(text.ljust(3).encode("utf-32-le"), np.uint32).astype(np.uint64)
+    codes = ngrams.codes(text.ljust(3))
     return np.unique(codes[:-2] << 42 | codes[1:-1] << 21 | codes[2:])
-
-
-def jaccard(first: "np.ndarray", second: "np.ndarray", least: float = 0.0) -> float:
-    """Return the share that two sorted sets have in common, or 0 where their sizes alone put it below `least`."""
-    import numpy as np
-
-    small, large = sorted((len(first), len(second)))
-    if small < least * large:
-        return 0.0
-    common = len(np.intersect1d(first, second, assume_unique=True))
-    return common / (len(first) + len(second) - common)
 
 
 class Refusal:
@@ -47,7 +33,7 @@ class Refusal:
             self.plain[text] = normalise(text)
         return self.plain[text]
 
-    def trigrams(self, text: str) -> "np.ndarray":
+    def trigrams(self, text: str) -> np.ndarray:
         """Return a text's trigrams, computed once."""
         if text not in self.sets:
             self.sets[text] = trigrams(self.normalised(text))
@@ -63,4 +49,4 @@ class Refusal:
     def nearly(self, text: str, known: Iterable[str]) -> bool:
         """Tell whether a passage has most of its trigrams in common with a positive."""
         own = self.trigrams(text)
-        return any(jaccard(own, self.trigrams(positive), self.near) >= self.near for positive in known)
+        return any(ngrams.jaccard(own, self.trigrams(positive), self.near) >= self.near for positive in known)

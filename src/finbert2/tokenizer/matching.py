@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from finbert2 import ngrams
+
 FIRST, LAST = 0x4E00, 0x9FFF  # the CJK ideographs that words are made of
 BLOCK = 2**22  # places walked at a time
 LONGEST_RUN = 1024  # a longer run of Chinese is cut: it costs a step for each of its tokens
@@ -39,8 +41,7 @@ def encode(texts: Sequence[str], sources: Sequence[int] | None = None) -> Text:
 
 def codes_of(text: str) -> np.ndarray:
     """Return a text's code points (characters,) as uint16; one beyond the basic plane is 0xFFFF."""
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    return np.minimum(codes, 0xFFFF).astype(np.uint16)
+    return np.minimum(ngrams.codes(text), 0xFFFF).astype(np.uint16)
 
 
 def is_chinese(codes: np.ndarray) -> np.ndarray:
