@@ -51,7 +51,9 @@ def test_topics_keep_their_numbers_and_old_titles_their_topics(finished, tmp_pat
     titles = [row["title"] for row in sample_rows(200)]
     assert after.predict(titles, None)[0].tolist() == before.predict(titles, None)[0].tolist()
     assert after.word_counts.sum() > before.word_counts.sum()
-    update.main(["--model_dir", str(tmp_path / "u"), *flags[2:4], "--output_dir", str(tmp_path / "u2")])
+    (tmp_path / "next.csv").write_text((tmp_path / "new.csv").read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    following = ["--titles", str(tmp_path / "next.csv"), "--output_dir", str(tmp_path / "u2")]
+    update.main(["--model_dir", str(tmp_path / "u"), *following])
     assert sum(t.size for t in load_model(tmp_path / "u2").topics) > sum(t.size for t in after.topics)
 
 
@@ -65,6 +67,26 @@ def test_rows_may_have_fields_that_the_first_one_lacks(finished, tmp_path):
     found = table(tmp_path / "u" / "new_titles_topics.csv")
     assert list(found[0]) == ["title", "org", "topic", "similarity", "words"]
     assert [row["org"] for row in found] == ["", "甲证券"]
+
+
+def test_a_month_is_counted_once(finished, titles_csv, tmp_path, capsys):
+    """Whatever its name, by the run or by any update before; the same update may be made again."""
+    new, models = month_of_banks(tmp_path), [finished, tmp_path / "u", tmp_path / "u2"]
+    flags = ["--model_dir", str(finished), "--titles", new, "--output_dir", str(models[1])]
+    update.main(flags)
+    update.main(flags)
+    (tmp_path / "next.csv").write_text("title\n央行下调存款准备金率", encoding="utf-8")
+    update.main(["--model_dir", str(models[1]), "--titles", str(tmp_path / "next.csv"), "--output_dir", str(models[2])])
+    (tmp_path / "copy.csv").write_bytes((tmp_path / "new.csv").read_bytes())
+    for titles in (str(tmp_path / "copy.csv"), str(titles_csv)):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            update.main(["--model_dir", str(models[2]), "--titles", titles, "--output_dir", str(tmp_path / "u3")])
+        assert stopped.value.code == 2
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            f"error: {titles} is counted in {models[2]} already: a second time would count its titles twice; name the "
+            "file of new titles"
+        )
 
 
 def test_an_update_in_place_is_refused(finished, tmp_path, capsys):
