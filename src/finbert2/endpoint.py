@@ -1,5 +1,6 @@
 """Requests to an OpenAI-compatible server, tried again where the failure may pass."""
 
+import hashlib
 import http.client
 import json
 import logging
@@ -9,9 +10,15 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
+from tqdm import tqdm
+
+from finbert2 import files
 from finbert2.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -81,3 +88,86 @@ def send(url: str, body: bytes, headers: dict[str, str], read: Callable[[Any, fl
     with urllib.request.urlopen(request, timeout=timeout) as response:
         content = json.loads(response.read())
     return read(content, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said, the server's count of tokens (0 if it gives none) and the seconds of the last try.
+
+    `refused` says why the server would not read the text: its content, its length; nothing was answered then.
+    """
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A chat model: prompts in, answers out, each asked once and kept in a file of the folder `cache`.
+
+    `flags` are those by which the user named it, for the messages.
+    """
+
+    url: str  # up to and with /v1
+    model: str
+    cache: Path
+    flags: str = "--endpoint, --llm_model"
+    concurrency: int = 8
+    timeout: float = 60.0
+    retries: int = 6
+    max_tokens: int | None = None
+    first_wait: float = 1.0  # seconds before the second try; doubled from try to try
+
+    def ask_all(self, prompts: Sequence[str]) -> list[Answer]:
+        """Return the answer to each prompt, those asked before from the disk.
+
+        Raises `UserError` if the server refuses a request for good, or all of them, or does not answer in `retries`
+        tries; what was answered until then is kept.
+        """
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            waiting = pool.map(self.ask, prompts)
+            try:
+                answers = list(tqdm(waiting, total=len(prompts), desc=self.model, unit="text"))
+            except UserError:
+                pool.shutdown(cancel_futures=True)
+                raise
+        if answers and all(answer.refused for answer in answers):  # then it is not for the texts
+            raise UserError(answers[0].refused)
+        return answers
+
+    def ask(self, prompt: str) -> Answer:
+        """Return the answer to one prompt, from the disk if it was asked before; one of nothing is not kept there."""
+        request = {"model": self.model, "messages": [{"role": "user", "content": prompt}], "temperature": 0}
+        if self.max_tokens is not None:
+            request["max_tokens"] = self.max_tokens
+        body = json.dumps(request, ensure_ascii=False, sort_keys=True).encode()
+        path = self.cache / f"{hashlib.sha256(self.url.encode() + body).hexdigest()}.json"
+        if path.exists():
+            return Answer(**json.loads(path.read_text(encoding="utf-8")))
+        try:
+            answer = post(
+                f"{self.url.rstrip('/')}/chat/completions", body, read_answer, timeout=self.timeout, tries=self.retries,
+                first_wait=self.first_wait,
+                check=f"check {self.flags} and the key ({' or '.join(KEYS)} in the environment)",
+                kept=f"check {self.flags}; answers so far are kept in {self.cache}, the same command goes on after "
+                "them",
+            )  # fmt: skip
+        except Refused as error:
+            if error.status not in TOO_MUCH:
+                raise
+            return Answer("", 0, 0, 0.0, refused=str(error))
+        if answer.text:
+            files.write_json(path, asdict(answer))
+        return answer
+
+
+def read_answer(content: Any, seconds: float) -> Answer:
+    """Return a chat completion as an `Answer`; a server need not count tokens."""
+    usage = content.get("usage") or {}
+    return Answer(
+        content["choices"][0]["message"]["content"] or "", int(usage.get("prompt_tokens") or 0),
+        int(usage.get("completion_tokens") or 0), seconds,
+    )  # fmt: skip

@@ -2,11 +2,12 @@ import json
 
 import pytest
 
+from finbert2.endpoint import Answer, Chat
 from finbert2.errors import UserError
 from finbert2.labeler import evaluate, llm
 from finbert2.labeler.data import Example, Sentence
-from finbert2.labeler.endpoint import Answer, Endpoint, cost
 from finbert2.labeler.features import Task
+from finbert2.labeler.llm import cost
 
 from .server import Server
 
@@ -26,8 +27,8 @@ def server():
     running.close()
 
 
-def endpoint(server, tmp_path, **more) -> Endpoint:
-    return Endpoint(server.url, "m", tmp_path / "answers", **({"first_wait": 0.01, "timeout": 5.0} | more))
+def endpoint(server, tmp_path, **more) -> Chat:
+    return Chat(server.url, "m", tmp_path / "answers", **({"first_wait": 0.01, "timeout": 5.0} | more))
 
 
 @pytest.mark.parametrize("fault", [429, 500, 503, 408, "half", "slow"])
@@ -47,7 +48,7 @@ def test_a_server_that_never_answers_is_told_and_what_it_said_is_kept(server, tm
         mine.ask_all(["文本：利润增长", "文本：利润下降"])
     assert str(raised.value) == (
         f"{server.url}/chat/completions did not answer in 2 tries (last: HTTP 500 Internal Server Error): "
-        "answers so far are kept in "
+        "check --endpoint, --llm_model; answers so far are kept in "
         f"{tmp_path / 'answers'}, the same command goes on after them"
     )
     server.faults = []
@@ -97,7 +98,7 @@ def test_a_key_is_cleaned_and_never_shown(server, tmp_path, monkeypatch):
 
 
 def test_nobody_listens(tmp_path):
-    lost = Endpoint("http://127.0.0.1:9/v1", "m", tmp_path, retries=2, first_wait=0.01)
+    lost = Chat("http://127.0.0.1:9/v1", "m", tmp_path, retries=2, first_wait=0.01)
     with pytest.raises(UserError, match="did not answer in 2 tries \\(last: URLError: .*refused"):
         lost.ask("甲")
 
@@ -185,7 +186,7 @@ def run(server, tmp_path, *more) -> dict:
 
 def test_a_file_is_labelled_by_a_server_that_misbehaves(server, tmp_path, monkeypatch):
     monkeypatch.setenv("FINBERT2_LLM_KEY", "sk-secret")
-    monkeypatch.setattr(Endpoint, "first_wait", 0.01)
+    monkeypatch.setattr(Chat, "first_wait", 0.01)
     rows = [(f"第{n}号公告利润{'增长' if n % 2 else '下降'}", "利好" if n % 2 else "利空") for n in range(12)]
     content = "text,label\n" + "".join(f"{text},{label}\n" for text, label in rows)
     (tmp_path / "test.csv").write_text(content, encoding="utf-8")

@@ -5,10 +5,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from finbert2.endpoint import Chat
 from finbert2.errors import UserError
 from finbert2.topics import run
 from finbert2.topics.model import Topic, load_model
-from finbert2.topics.names import Endpoint, clean, name_topics, prompt
+from finbert2.topics.names import clean, name_topics, prompt
 
 TOPICS = [
     Topic(0, 9, ["银行", "信贷"], ["银行业周报"]),
@@ -18,7 +19,7 @@ TOPICS = [
 
 
 @pytest.fixture
-def endpoint():
+def endpoint(tmp_path):
     """A model on loopback: answers by the prompt's words; `refuse` makes it answer 500."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -48,7 +49,8 @@ def endpoint():
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield Endpoint(f"http://127.0.0.1:{server.server_port}/v1/", "m", first_wait=0.01), Handler
+    url = f"http://127.0.0.1:{server.server_port}/v1/"
+    yield Chat(url, "m", tmp_path / "names.cache", retries=4, first_wait=0.01), Handler
     server.shutdown()
     thread.join()
     server.server_close()
@@ -68,14 +70,15 @@ def test_the_largest_are_named_once_and_the_audit_shows_what_was_said(endpoint, 
         and rows[1]["answer"].startswith("这是一个")
         and rows[1]["titles"] == "乘用车周报 | 汽车月报"
     )
-    assert "k" not in (tmp_path / "names_cache.json").read_text(encoding="utf-8").split('"')
+    kept = [path.read_text(encoding="utf-8") for path in (tmp_path / "names.cache").iterdir()]
+    assert len(kept) == 2 and not any("k" in text.split('"') for text in kept)
 
 
 def test_a_null_answer_is_no_name_and_is_not_kept(endpoint, tmp_path):
     where, server = endpoint
     for asked in (1, 2):
         assert name_topics(TOPICS[2:], where, 1, tmp_path)[0].name == "" and len(server.asked) == asked
-    assert json.loads((tmp_path / "names_cache.json").read_text(encoding="utf-8")) == {}
+    assert not (tmp_path / "names.cache").exists()
 
 
 def test_names_that_are_there_are_not_asked_for(endpoint, tmp_path):
@@ -87,12 +90,16 @@ def test_names_that_are_there_are_not_asked_for(endpoint, tmp_path):
 def test_a_refusal_and_a_closed_door_are_told(endpoint, tmp_path):
     where, server = endpoint
     server.refuse = True
-    with pytest.raises(
-        UserError, match=r"/v1/chat/completions did not answer in 4 tries \(last: HTTP 500 .*--llm_endpoint"
-    ):
+    told = "check --endpoint, --llm_model; answers so far are kept in {}, the same command goes on after them"
+    with pytest.raises(UserError) as raised:
         name_topics(TOPICS, where, 1, tmp_path)
-    with pytest.raises(UserError, match="did not answer in 4 tries .*check --llm_endpoint"):
-        name_topics(TOPICS, Endpoint("http://127.0.0.1:9/v1", "m", 2, 0.01), 1, tmp_path)
+    assert str(raised.value) == (
+        f"{where.url}chat/completions did not answer in 4 tries (last: HTTP 500 Internal Server Error): "
+        + told.format(where.cache)
+    )
+    lost = Chat("http://127.0.0.1:9/v1", "m", tmp_path, timeout=2, retries=4, first_wait=0.01)
+    with pytest.raises(UserError, match="did not answer in 4 tries .*" + told.format(tmp_path)):
+        name_topics(TOPICS, lost, 1, tmp_path)
 
 
 @pytest.mark.parametrize(

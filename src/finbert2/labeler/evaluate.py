@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finbert2 import args, files, runtime
+from finbert2.endpoint import Chat
 from finbert2.errors import UserError
 from finbert2.labeler import data, judge, llm, report
-from finbert2.labeler.endpoint import Endpoint, cost
 from finbert2.labeler.features import Task
 from finbert2.labeler.judge import Answers, Judgement
 from finbert2.labeler.model import Labeler
@@ -105,12 +105,13 @@ def judged(
 
 def ask(task: Task, server: EndpointArguments, options: EvaluationArguments, asked: dict[str, Any]) -> list[Any]:
     """Return an LLM's label (an empty one if unparsable) or tags of each test row; `asked` gets what it cost."""
-    endpoint = Endpoint(
+    chat = Chat(
         str(server.endpoint), str(server.llm_model), Path(server.cache_dir or Path(options.output_dir) / "answers"),
-        server.concurrency, server.timeout, server.max_retries, server.max_tokens,
+        concurrency=server.concurrency, timeout=server.timeout, retries=server.max_retries,
+        max_tokens=server.max_tokens,
     )  # fmt: skip
     text = llm.template(task, server.prompt_file)
-    answers = endpoint.ask_all(llm.prompts(task, text, server.shots, server.max_characters, options.seed))
+    answers = chat.ask_all(llm.prompts(task, text, server.shots, server.max_characters, options.seed))
     if task.kind == "ner":
         read: list[Any] = [llm.read_tags(a.text, row, task.labels) for a, row in zip(answers, task.test, strict=True)]
         blank: list[Any] = [["O"] * len(row.tags) for row in task.test]
@@ -120,7 +121,7 @@ def ask(task: Task, server: EndpointArguments, options: EvaluationArguments, ask
     asked |= {
         "model": server.llm_model, "shots": server.shots, "unparsable": sum(one is None for one in read),
         "refused": sum(bool(answer.refused) for answer in answers),
-        **cost(answers, server.concurrency, server.price_in, server.price_out),
+        **llm.cost(answers, server.concurrency, server.price_in, server.price_out),
     }  # fmt: skip
     return [empty if one is None else one for one, empty in zip(read, blank, strict=True)]
 

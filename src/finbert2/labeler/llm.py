@@ -1,4 +1,4 @@
-"""A large language model as labeler: prompts of a task's rows, and labels or tags from its answers."""
+"""A large language model as labeler: prompts of a task's rows, labels or tags from its answers, and their cost."""
 
 import importlib.resources
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from finbert2 import files
-from finbert2.endpoint import THOUGHT
+from finbert2.endpoint import THOUGHT, Answer
 from finbert2.errors import UserError
 from finbert2.labeler.data import SEPARATOR, Example, Sentence
 from finbert2.labeler.features import Task
@@ -125,3 +125,20 @@ def read_tags(answer: str, sentence: Sentence, labels: Sequence[str]) -> list[st
             tags[place : place + len(name)] = [f"B-{kind}", *[f"I-{kind}"] * (len(name) - 1)]
             start = place + len(name)
     return tags
+
+
+def cost(
+    answers: Sequence[Answer], concurrency: int, price_in: float | None, price_out: float | None
+) -> dict[str, Any]:
+    """Return tokens, seconds and, if prices per million tokens are given, cost per 1,000 texts.
+
+    The seconds are those of `concurrency` texts being asked at a time; tokens are 0 where the server does not count.
+    """
+    scale = 1000 / max(1, len(answers))
+    tokens = {name: scale * sum(getattr(a, name) for a in answers) for name in ("prompt_tokens", "completion_tokens")}
+    seconds = scale * sum(a.seconds for a in answers)
+    table: dict[str, Any] = {f"{name}_per_1000": value for name, value in tokens.items()}
+    table |= {"seconds_per_1000": seconds / concurrency, "latency_seconds": seconds / 1000}
+    if price_in is not None and price_out is not None:
+        table["cost_per_1000"] = (tokens["prompt_tokens"] * price_in + tokens["completion_tokens"] * price_out) / 1e6
+    return table

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finbert2 import args, encoder, files, runtime
+from finbert2.endpoint import Chat
 from finbert2.topics import compat, output, quality, stability, tables, vectors
 from finbert2.topics.cluster import Settings
 from finbert2.topics.export import save_for_bertopic
 from finbert2.topics.fit import Fit, fit
 from finbert2.topics.guide import Guide, read_list
 from finbert2.topics.model import load_tokenizer
-from finbert2.topics.names import Endpoint, name_topics
+from finbert2.topics.names import name_topics
 from finbert2.topics.titles import FEWEST, Titles, read_titles
 from finbert2.topics.words import Segmenter, read_words
 
@@ -195,9 +196,9 @@ def named(found: Fit, options: TopicArguments, folder: Path) -> Fit:
     """Return the fit with the largest topics named by the language model, if there is one."""
     if not options.llm_endpoint:
         return found
-    folder.mkdir(parents=True, exist_ok=True)
-    endpoint = Endpoint(options.llm_endpoint, str(options.llm_model))
-    topics = name_topics(found.model.topics, endpoint, options.llm_topics, folder)
+    flags = "--llm_endpoint (without it topics are named by their words), --llm_model"
+    chat = Chat(options.llm_endpoint, str(options.llm_model), folder / "names.cache", flags, concurrency=4, retries=4)
+    topics = name_topics(found.model.topics, chat, options.llm_topics, folder)
     return dataclasses.replace(found, model=dataclasses.replace(found.model, topics=topics))
 
 
