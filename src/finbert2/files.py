@@ -7,13 +7,17 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from finbert2 import lines, malformed, tables, utf8
 from finbert2.errors import UserError
 from finbert2.malformed import Skip
 
-TEXT_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt")
+if TYPE_CHECKING:
+    import numpy as np
+
+JSON_SUFFIXES = (".jsonl", ".json")
+TEXT_SUFFIXES = (*JSON_SUFFIXES, *tables.SUFFIXES, ".txt")
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def read_rows(path: str | Path, skip: Skip = malformed.stop) -> Iterator[Row]:
     """
     path = Path(path)
     kind = lines.suffix(path)
-    if kind in (".jsonl", ".json"):
+    if kind in JSON_SUFFIXES:
         yield from read_jsonl(path, skip)
     elif kind in tables.SUFFIXES:
         yield from (Row(path, number, values) for number, values in tables.read(path, skip) if values is not None)
@@ -197,10 +201,17 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     write_atomically(path, lambda file: file.buffer.write(data))  # type: ignore[attr-defined]
 
 
+def write_array(path: str | Path, array: "np.ndarray") -> None:
+    """Write an array as .npy, whole or not at all."""
+    import numpy as np
+
+    write_atomically(path, lambda file: np.save(file.buffer, array))  # type: ignore[attr-defined]
+
+
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
     """Write records as JSON lines (.jsonl, .json) or CSV with a header (.csv), by the path's suffix."""
     path = Path(path)
-    if path.suffix in (".jsonl", ".json"):
+    if path.suffix in JSON_SUFFIXES:
         write_atomically(path, lambda f: f.writelines(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
     elif path.suffix == ".csv":
         write_atomically(path, lambda file: tables.write(file, rows))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from datatrove.data import Document
 
+from finbert2 import files
 from finbert2.corpus import dedup
 from finbert2.corpus.split import HoldOut, Split, hash_of
 from tests.corpus.test_prepare import lines, prepared, prose, write
@@ -9,8 +10,8 @@ from tests.corpus.test_prepare import lines, prepared, prose, write
 
 def held_out(tmp_path, tasks: list[list[int]], verdicts: list[list[int]], fraction: float) -> list[int]:
     for rank, (hashes, verdict) in enumerate(zip(tasks, verdicts, strict=True)):
-        dedup.save(tmp_path / "hashes" / f"{rank:05d}.npy", np.array(hashes, dtype=np.uint32))
-        dedup.save(tmp_path / "verdicts" / f"{rank:05d}.npy", np.array(verdict, dtype=np.uint8))
+        files.write_array(tmp_path / "hashes" / f"{rank:05d}.npy", np.array(hashes, dtype=np.uint32))
+        files.write_array(tmp_path / "verdicts" / f"{rank:05d}.npy", np.array(verdict, dtype=np.uint8))
     HoldOut(tmp_path / "hashes", tmp_path / "verdicts", fraction).run()
     return np.load(tmp_path / "held_out.npy").tolist()
 
@@ -35,7 +36,7 @@ def test_dropped_documents_are_not_held_out(tmp_path):
 
 def test_the_text_that_is_named_is_held_out(tmp_path):
     texts = ["甲", "乙", "丙"]
-    dedup.save(tmp_path / "held_out.npy", np.array([hash_of("乙")], dtype=np.uint32))
+    files.write_array(tmp_path / "held_out.npy", np.array([hash_of("乙")], dtype=np.uint32))
     docs = [Document(text=text, id=text, metadata={"_source": "a"}) for text in texts]
     marked = [doc.metadata["_split"] for doc in Split(0.0, tmp_path / "hashes").run(docs)]
     assert marked == ["train", "valid", "train"]

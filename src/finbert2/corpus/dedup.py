@@ -51,9 +51,9 @@ class Sketches(PipelineStep):
         holders = np.repeat(np.arange(len(sizes), dtype=np.uint32), sizes)
         all_keys = np.concatenate(keys)
         order = np.argsort(all_keys, kind="stable")
-        save(self.folder / f"{rank:05d}.keys.npy", all_keys[order])
-        save(self.folder / f"{rank:05d}.holders.npy", holders[order])
-        save(self.folder / f"{rank:05d}.records.npy", np.concatenate(records))
+        files.write_array(self.folder / f"{rank:05d}.keys.npy", all_keys[order])
+        files.write_array(self.folder / f"{rank:05d}.holders.npy", holders[order])
+        files.write_array(self.folder / f"{rank:05d}.records.npy", np.concatenate(records))
 
 
 class Candidates(PipelineStep):
@@ -76,7 +76,7 @@ class Candidates(PipelineStep):
             holders = np.load(path.with_name(path.name.replace("keys", "holders")), mmap_mode="r")
             keys.append(np.array(mine[begin:end]))
             numbers.append(holders[begin:end] + np.uint64(starts[task]))
-        save(self.folder / f"{rank:05d}.npy", pair_up(np.concatenate(keys), np.concatenate(numbers)))
+        files.write_array(self.folder / f"{rank:05d}.npy", pair_up(np.concatenate(keys), np.concatenate(numbers)))
 
 
 class Judge(PipelineStep):
@@ -100,8 +100,8 @@ class Judge(PipelineStep):
                 self.stat_update("candidates", value=len(some))
                 found.append(some[kind != KEPT])
                 kinds.append(kind[kind != KEPT])
-        save(self.folder / f"{rank:05d}.pairs.npy", np.concatenate(found))
-        save(self.folder / f"{rank:05d}.kinds.npy", np.concatenate(kinds))
+        files.write_array(self.folder / f"{rank:05d}.pairs.npy", np.concatenate(found))
+        files.write_array(self.folder / f"{rank:05d}.kinds.npy", np.concatenate(kinds))
 
     def kinds(self, pairs: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Return EXACT, NEAR or KEPT for each packed pair, uint8 (pairs,)."""
@@ -127,17 +127,12 @@ class Choose(PipelineStep):
         kinds = np.concatenate([np.load(path) for path in sorted(self.judged.glob("*.kinds.npy"))])
         verdicts, decisive = choose(pairs, kinds, int(starts[-1]))
         for task, (begin, end) in enumerate(zip(starts, starts[1:], strict=False)):
-            save(self.folder / f"{task:05d}.npy", verdicts[begin:end])
+            files.write_array(self.folder / f"{task:05d}.npy", verdicts[begin:end])
         shown = {
             REASONS[kind]: some_of(pairs[decisive & (verdicts[pairs & np.uint64(0xFFFFFFFF)] == kind)], self.examples)
             for kind in REASONS
         }
         files.write_json(self.folder / "shown.json", shown)
-
-
-def save(path: Path, array: np.ndarray) -> None:
-    """Write an array, whole or not at all."""
-    files.write_atomically(path, lambda file: np.save(file.buffer, array))  # type: ignore[attr-defined]
 
 
 def key_range(part: int, parts: int) -> tuple[np.uint64, np.uint64]:

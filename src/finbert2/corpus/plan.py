@@ -80,9 +80,7 @@ def load_or_make(
     clear(work.parent)
     tasks, records = blocks.divide(sources, at_least, count=options.max_documents > 0)
     if 0 < options.max_documents < records:
-        from finbert2.corpus.dedup import save
-
-        save(work / "sample.npy", sample(records, options.max_documents, options.seed))
+        files.write_array(work / "sample.npy", sample(records, options.max_documents, options.seed))
     if index:
         index.save(work / "evaluation.npz")
     stored_tasks = [[asdict(block) for block in task] for task in tasks]

@@ -7,6 +7,7 @@ import numpy as np
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
+from finbert2 import files
 from finbert2.corpus import dedup
 
 BUCKETS = 10_000
@@ -33,7 +34,7 @@ class Hashes(PipelineStep):
         for doc in data:
             hashes.append(hash_of(doc.text))
             yield doc
-        dedup.save(self.folder / f"{rank:05d}.npy", np.array(hashes, dtype=np.uint32))
+        files.write_array(self.folder / f"{rank:05d}.npy", np.array(hashes, dtype=np.uint32))
 
 
 class HoldOut(PipelineStep):
@@ -54,7 +55,7 @@ class HoldOut(PipelineStep):
             found = found or bool((kept % BUCKETS < self.valid_fraction * BUCKETS).any())
             smallest = np.sort(np.concatenate([smallest, kept]))[:1]
         wanted = self.valid_fraction > 0 and count >= 2 and not found
-        dedup.save(self.hashes.with_name("held_out.npy"), smallest if wanted else NONE)
+        files.write_array(self.hashes.with_name("held_out.npy"), smallest if wanted else NONE)
 
 
 class Split(PipelineStep):

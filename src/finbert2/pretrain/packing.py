@@ -1,6 +1,5 @@
 """Windows → packed rows of equal length, and the order in which a run meets them."""
 
-import os
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from finbert2 import files
 from finbert2.pretrain.data import Windows
 
 CHUNK = 10_000  # windows that are packed together
@@ -132,9 +132,7 @@ def load_plan(windows: Windows, row_length: int, seed: int) -> tuple[np.ndarray,
     if not all(path.exists() for path in paths):
         order, ends = pack(windows.lengths, row_length, seed)
         for path, array in zip(paths, (ends, order), strict=True):
-            partial = path.with_suffix(f".{os.getpid()}.npy")
-            np.save(partial, array)
-            partial.replace(path)
+            files.write_array(path, array)
     ends, order = (np.load(path, mmap_mode="r") for path in paths)
     return order, ends
 

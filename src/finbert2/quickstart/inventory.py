@@ -16,7 +16,6 @@ from finbert2.topics.titles import read_titles
 
 CORPUS_SUFFIXES = (".jsonl", ".txt")
 TRAINING_FILE = "train_flagembedding.jsonl"
-TRAINING_SUFFIXES = (".jsonl", ".json")
 FEWEST_TITLES = 20
 
 
@@ -48,7 +47,7 @@ class Inventory:
         folders += [found.folder for found in self.retrieval.values() if found.folder]
         inside = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
         rows_from = [found.rows_from for found in self.retrieval.values() if found.rows_from]
-        inside += files.expand(rows_from, TRAINING_SUFFIXES)
+        inside += files.expand(rows_from, files.JSON_SUFFIXES)
         return [*self.corpus, *self.valid, *inside, *([self.titles] if self.titles else [])]
 
 

@@ -1,12 +1,11 @@
 """Vectors kept on disk in shards, so that an interrupted run goes on and a further one starts from them."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finbert2 import encoder
+from finbert2 import encoder, files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,16 +19,12 @@ def encode(
     """Return unit vectors (texts, width); a shard of texts that the folder has for this model is read, not encoded."""
     import numpy as np
 
-    folder.mkdir(parents=True, exist_ok=True)
     parts = []
     with encoder.progress(len(texts), len(texts) > SHARD) as bar:
         for shard in encoder.blocks(texts, SHARD):
             path = folder / f"{name(fingerprint, shard, is_query)}.npy"
             if not path.exists():
-                part = path.with_suffix(f".{os.getpid()}.part")
-                with part.open("wb") as file:
-                    np.save(file, model.encode(shard, is_query))
-                part.replace(path)
+                files.write_array(path, model.encode(shard, is_query))
             parts.append(np.load(path))
             bar.update(len(shard))
     return np.concatenate(parts) if parts else np.zeros((0, model.width), np.float32)

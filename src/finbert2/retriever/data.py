@@ -94,7 +94,7 @@ def read_training_rows(
     rows: list[TrainingRow] = []
     alone = set(map(Path, no_in_batch))
     for source, entry in enumerate(map(Path, paths)):
-        for path in files.expand([entry], (".jsonl", ".json")):
+        for path in files.expand([entry], files.JSON_SUFFIXES):
             found = [training_row(row) for row in files.read_rows(path)]
             if not found:
                 raise UserError(f"{path} holds no rows: each line has to be one object with 'query', 'pos' and 'neg'")

@@ -57,8 +57,7 @@ class Options:
     def __post_init__(self) -> None:
         """Refuse windows that leave gaps, hits that no run has, and runs of one name."""
         self.passage_template = checked_template(self.passage_template)
-        if self.window and not 0 < self.stride <= self.window:
-            raise ValueError(f"--stride {self.stride}: it has to be from 1 to --window {self.window}")
+        windows.check(self.window, self.stride)
         if not 0 < self.rerank_depth <= DEPTH:
             raise ValueError(f"--rerank_depth {self.rerank_depth}: it has to be from 1 to {DEPTH}, the hits of a run")
         names = [Path(path).stem for path in self.runs]

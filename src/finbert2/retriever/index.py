@@ -46,8 +46,7 @@ class Options:
     def __post_init__(self) -> None:
         """Refuse windows that leave gaps, and a command without work."""
         self.passage_template = checked_template(self.passage_template)
-        if self.window and not 0 < self.stride <= self.window:
-            raise ValueError(f"--stride {self.stride}: it has to be from 1 to --window {self.window}")
+        windows.check(self.window, self.stride)
         if self.window > store.MAX_CHARACTERS:
             raise ValueError(f"--window {self.window}: the collection's texts hold {store.MAX_CHARACTERS} characters")
         if not self.corpus and not self.delete:

@@ -78,7 +78,7 @@ class Options:
             raise ValueError(f"--rank_min {self.rank_min} --rank_max {self.rank_max}: the window holds no rank")
         if not 0 < self.near_duplicate <= 1:
             raise ValueError(f"--near_duplicate {self.near_duplicate}: a share above 0 and up to 1 was expected")
-        if not self.output.endswith((".jsonl", ".json")):
+        if not self.output.endswith(files.JSON_SUFFIXES):
             raise ValueError(f"--output {self.output}: its name has to end in .jsonl")
 
 
@@ -191,7 +191,7 @@ def finish(
     """Write the numbers and the figure of what was kept and dropped; clear the vectors away."""
     found = [len(row.negatives) for row in mined]
     pool = [Path(options.candidate_pool)] if options.candidate_pool else []
-    sources = [*files.expand(options.train_data, (".jsonl", ".json")), *pool]
+    sources = [*files.expand(options.train_data, files.JSON_SUFFIXES), *pool]
     results = {
         "n_rows": len(mined),
         "n_candidates": n_candidates,

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     check_scores(rows, options)
     groups = Groups(rows, options.train_group_size, options.query_instruction, arguments.seed)
     batches(groups, options, arguments)  # refuses too few rows before claiming
-    data = files.expand(options.train_data, (".jsonl", ".json"))
+    data = files.expand(options.train_data, files.JSON_SUFFIXES)
     args.claim(arguments.output_dir, options, arguments, facts=args.contents(*data) | training.step_facts(arguments))
     if args.is_finished(arguments.output_dir):
         log.info("%s holds the finished run: nothing to do", arguments.output_dir)
@@ -168,7 +168,7 @@ def finish(
         **counts,
         **training.summary(trainer),
         "rows_per_second": (steps - counts["resumed_at_step"]) * training.rows_a_step(arguments) / seconds,
-        "data": files.fingerprint(files.expand(options.train_data, (".jsonl", ".json"))),
+        "data": files.fingerprint(files.expand(options.train_data, files.JSON_SUFFIXES)),
     }
     use = f'SentenceTransformer("{output_dir.name}").encode(["美联储加息"], prompt_name="query")'
     results |= watched(trainer.state.log_history)

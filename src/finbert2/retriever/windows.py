@@ -7,6 +7,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+def check(window: int, stride: int) -> None:
+    """Raise `ValueError` for windows that leave gaps."""
+    if window and not 0 < stride <= window:
+        raise ValueError(f"--stride {stride}: it has to be from 1 to --window {window}")
+
+
 def windows(text: str, size: int, stride: int) -> list[str]:
     """Return the windows of `size` characters every `stride`, up to the one that reaches the end; 0: the whole text."""
     if not size or len(text) <= size:

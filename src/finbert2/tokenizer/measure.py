@@ -1,11 +1,13 @@
 """How well a tokenizer spends its tokens on a text."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from finbert2.encoder import blocks
 
 BATCH = 1000
 QUANTILES = {"length_p50": 0.5, "length_p90": 0.9, "length_p99": 0.99}
@@ -58,7 +60,7 @@ def measure(cutter: Cutter, texts: Sequence[str], edges: Sequence[np.ndarray] = 
     counts = np.zeros(cutter.size, np.int64)
     lengths: list[int] = []
     seconds = 0.0
-    for batch in batches(texts):
+    for batch in blocks(texts, BATCH):
         started = time.process_time()
         encoded = cutter.ids(batch)
         seconds += time.process_time() - started
@@ -80,7 +82,7 @@ def measure(cutter: Cutter, texts: Sequence[str], edges: Sequence[np.ndarray] = 
 def crossings(cutter: Cutter, texts: Sequence[str], edges: Sequence[np.ndarray]) -> dict[str, float]:
     """Return the shares of tokens that tear words apart and that unite several whole ones."""
     tokens = crossing = uniting = 0
-    spans = (one for batch in batches(texts) for one in cutter.spans(batch))
+    spans = (one for batch in blocks(texts, BATCH) for one in cutter.spans(batch))
     for places, mask in zip(spans, edges, strict=True):
         begin, end = np.array(places, np.int64).reshape(-1, 2).T
         inside = np.cumsum(mask)
@@ -93,9 +95,3 @@ def crossings(cutter: Cutter, texts: Sequence[str], edges: Sequence[np.ndarray])
         "crossing_rate": round(crossing / max(1, tokens), 5),
         "uniting_rate": round(uniting / max(1, tokens), 5),
     }
-
-
-def batches(texts: Sequence[str]) -> Iterator[list[str]]:
-    """Yield lists of consecutive texts."""
-    for start in range(0, len(texts), BATCH):
-        yield list(texts[start : start + BATCH])

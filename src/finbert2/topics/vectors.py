@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finbert2 import encoder
+from finbert2 import encoder, files
 from finbert2.errors import UserError
 from finbert2.topics.counts import count, enough_words
 
@@ -39,11 +39,7 @@ def encode(model: str, titles: Sequence[str], batch_size: int, cache: Path | Non
     log.info("encoding %d titles with %s", len(titles), model)
     vectors = encoder.SentenceEncoder(model, batch_size).encode(titles)
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.save(file, vectors)
-        part.replace(path)
+        files.write_array(path, vectors)
     return vectors
 
 
