@@ -72,8 +72,7 @@ def main(argv: list[str] | None = None) -> None:
     started = time.perf_counter()
     labeler = Labeler.from_pretrained(options.model_name_or_path) if options.model_name_or_path else None
     task = read_task(labeler, options, server.task)
-    asked: dict[str, Any] = {}
-    judgement = judged(labeler, task, options, server, asked)
+    judgement, asked = judged(labeler, task, options, server)
     output = Path(options.output_dir)
     files.write_rows(output / "predictions.jsonl", judgement.rows)
     used = [path for path in (options.test_data, options.train_data) if path]
@@ -86,25 +85,20 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def judged(
-    labeler: Labeler | None, task: Task, options: EvaluationArguments, server: EndpointArguments, asked: dict[str, Any]
-) -> Judgement:
-    """Return the judgement of the labeler, or of the LLM where there is none; `asked` gets what the LLM cost."""
-    if task.kind == "ner":
-        if options.compare or (labeler and server.endpoint):
-            raise UserError("a tagger is measured by itself: leave out --compare, and --endpoint beside a model folder")
-        predicted = judge.tags(labeler, task.test) if labeler else ask(task, server, options, asked)
-        return judge.tagger(task, predicted)
-    others = judge.plain(task) if task.train else {}
-    others |= {name: judge.answers(Labeler.from_pretrained(name), task.test) for name in options.compare}
-    if labeler is None:
-        return judge.classifier(task, Answers(ask(task, server, options, asked)), others)
-    if server.endpoint:
-        others[str(server.llm_model)] = Answers(ask(task, server, options, asked))
-    return judge.classifier(task, judge.answers(labeler, task.test), others)
+    labeler: Labeler | None, task: Task, options: EvaluationArguments, server: EndpointArguments
+) -> tuple[Judgement, dict[str, Any]]:
+    """Return the judgement of the labeler, or of the LLM where there is none, and what the LLM cost."""
+    if task.kind == "ner" and (options.compare or (labeler and server.endpoint)):
+        raise UserError("a tagger is measured by itself: leave out --compare, and --endpoint beside a model folder")
+    rivals: dict[str, Any] = {name: Labeler.from_pretrained(name) for name in options.compare}
+    said, asked = ask(task, server, options) if server.endpoint else (None, {})
+    if labeler and said:
+        rivals[str(server.llm_model)] = said
+    return judge.judge(labeler or said, task, rivals, bool(task.train)), asked
 
 
-def ask(task: Task, server: EndpointArguments, options: EvaluationArguments, asked: dict[str, Any]) -> list[Any]:
-    """Return an LLM's label (an empty one if unparsable) or tags of each test row; `asked` gets what it cost."""
+def ask(task: Task, server: EndpointArguments, options: EvaluationArguments) -> tuple[Any, dict[str, Any]]:
+    """Return an LLM's labels (an empty one if unparsable) or tags of the test rows, and what it cost."""
     chat = Chat(
         str(server.endpoint), str(server.llm_model), Path(server.cache_dir or Path(options.output_dir) / "answers"),
         concurrency=server.concurrency, timeout=server.timeout, retries=server.max_retries,
@@ -118,12 +112,13 @@ def ask(task: Task, server: EndpointArguments, options: EvaluationArguments, ask
     else:
         read = [llm.read_label(answer.text, task.labels, task.multi_label) for answer in answers]
         blank = [""] * len(read)
-    asked |= {
+    asked = {
         "model": server.llm_model, "shots": server.shots, "unparsable": sum(one is None for one in read),
         "refused": sum(bool(answer.refused) for answer in answers),
         **llm.cost(answers, server.concurrency, server.price_in, server.price_out),
     }  # fmt: skip
-    return [empty if one is None else one for one, empty in zip(read, blank, strict=True)]
+    said = [empty if one is None else one for one, empty in zip(read, blank, strict=True)]
+    return said if task.kind == "ner" else Answers(said), asked
 
 
 def read_task(labeler: Labeler | None, options: EvaluationArguments, kind: str) -> Task:

@@ -31,8 +31,24 @@ class Judgement:
     page: dict[str, Any]
 
 
-def answers(labeler: Labeler, rows: Sequence[data.Example]) -> Answers:
-    """Return a classifier's answers to rows."""
+def judge(main: Any, task: Task, rivals: Mapping[str, Labeler | Answers], baselines: bool) -> Judgement:
+    """Judge a labeler, a classifier's answers or a tagger's tags on the test part; an empty judgement without one.
+
+    A classifier stands beside rivals and, if wanted, beside baselines trained on the task's rows.
+    """
+    if not task.test:
+        return Judgement({}, [], {})
+    if task.kind == "ner":
+        return tagger(task, tags(main, task.test) if isinstance(main, Labeler) else main)
+    others = plain(task) if baselines else {}
+    others |= {name: answers(one, task.test) for name, one in rivals.items()}
+    return classifier(task, answers(main, task.test), others)
+
+
+def answers(labeler: Labeler | Answers, rows: Sequence[data.Example]) -> Answers:
+    """Return a classifier's answers to rows, as they are if they were given."""
+    if isinstance(labeler, Answers):
+        return labeler
     logits = labeler.logits([row.text for row in rows])
     predictions = labeler.decide(logits)
     return Answers(

@@ -39,21 +39,20 @@ def main(argv: list[str] | None = None) -> None:
     if args.is_finished(output):
         log.info("%s holds the finished run: nothing to do", output)
         return
-    results: dict[str, Any] = {}
-    labeler, summary = fit(options, training_args, task, output, results)
+    labeler, results = fit(options, training_args, task, output)
     if options.folds:
         results["folds"], shares = repeat.folds(options, training_args, task, output)
     if labeler is None or not runtime.is_main_process():
         return
     labeler = trusted(labeler, task, options.target_precision)
     labeler.save(output)
-    judgement = judged(labeler, task, options, rivals)
+    judgement = judge.judge(labeler, task, rivals, options.baselines)
     if options.folds:
         suspects = audit.label_errors(task.train, shares, task.labels, task.multi_label)
         judgement.page["train_label_errors"] = suspects
         results["probable_label_errors_in_train"] = len(suspects)
         files.write_rows(output / "train_label_errors.jsonl", suspects)
-    results |= judgement.results | summary
+    results |= judgement.results
     results |= {"labels": task.labels, "n_train": len(task.train), "n_dev": len(task.dev)}
     results["data"] = files.fingerprint(p for p in (options.train_data, options.dev_data, options.test_data) if p)
     write(output, options, training_args, judgement, results, started)
@@ -126,16 +125,12 @@ def read_task(options: LabelerArguments, seed: int) -> Task:
 
 
 def fit(
-    options: LabelerArguments,
-    training_args: LabelerTrainingArguments,
-    task: Task,
-    output: Path,
-    results: dict[str, Any],
+    options: LabelerArguments, training_args: LabelerTrainingArguments, task: Task, output: Path
 ) -> tuple[Labeler | None, dict[str, Any]]:
-    """Return the labeler of the best epoch (of the best seed; to the main process only) and its training's summary."""
+    """Return the labeler of the best epoch (of the best seed; to the main process only) and what its training tells."""
     if options.seeds > 1:
-        labeler, summary, results["seeds"] = repeat.seeds(options, training_args, task, output)
-        return labeler, summary
+        labeler, summary, spread = repeat.seeds(options, training_args, task, output)
+        return labeler, summary | {"seeds": spread}
     runtime.set_seed(training_args.seed)
     labeler, trainer = fine_tune(options, training_args, task)
     return labeler, training.summary(trainer)
@@ -155,19 +150,6 @@ def trusted(labeler: Labeler, task: Task, target_precision: float | None) -> Lab
         thresholds = calibrate.abstaining(shares, gold, task.labels, target_precision)
     settings = replace(labeler.settings, temperature=fitted, thresholds=thresholds)
     return Labeler(labeler.model, labeler.tokenizer, settings)
-
-
-def judged(
-    labeler: Labeler, task: Task, options: LabelerArguments, rivals: dict[str, Labeler]
-) -> judge.Judgement:  # fmt: skip
-    """Return the judgement of the test part, beside baselines and rivals; an empty one without a test part."""
-    if not task.test:
-        return judge.Judgement({}, [], {})
-    if task.kind == "ner":
-        return judge.tagger(task, judge.tags(labeler, task.test))
-    others = judge.plain(task) if options.baselines else {}
-    others |= {name: judge.answers(rival, task.test) for name, rival in rivals.items()}
-    return judge.classifier(task, judge.answers(labeler, task.test), others)
 
 
 if __name__ == "__main__":
