@@ -1,10 +1,9 @@
 """The page `report.html`: one file, no network, what the results say and the texts behind them."""
 
-import importlib.resources
 from pathlib import Path
 from typing import Any
 
-from finbert2 import files, plots
+from finbert2 import files, pages, plots
 from finbert2.labeler.audit import SHOWN
 from finbert2.labeler.judge import Judgement
 
@@ -13,15 +12,12 @@ NAMES = {"majority": "多数类", "tfidf": "TF-IDF + LR", "test": "本模型"}
 
 def write(folder: Path, title: str, judgement: Judgement, results: dict[str, Any]) -> None:
     """Write `report.html` into a folder; `results` is what its `results.json` holds."""
-    import jinja2
-
-    template = (importlib.resources.files("finbert2.labeler") / "report.html").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
     context = {name: rows[:SHOWN] if isinstance(rows, list) else rows for name, rows in judgement.page.items()}
     counts = {name: len(rows) for name, rows in judgement.page.items() if isinstance(rows, list)}
     files.write_text(
         folder / "report.html",
-        page.render(
+        pages.render(
+            "finbert2.labeler", "report.html",
             title=title, results=results, models=models(results), names=NAMES, counts=counts, figures=figures(results),
             confusion=confusion(results), **context,
         ),

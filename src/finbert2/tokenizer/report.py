@@ -1,7 +1,6 @@
 """What a training leaves behind beside the tokenizer: word list, parity file, page and `results.json`."""
 
 import dataclasses
-import importlib.resources
 import random
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finbert2 import files, plots, runtime
+from finbert2 import files, pages, plots, runtime
 from finbert2.segment import LONGEST, segmenter, word_boundaries
 from finbert2.tokenizer.choose import Choice
 from finbert2.tokenizer.extend import MARKS
@@ -106,10 +105,6 @@ def by_source(
 
 def page(outcome: Outcome, results: dict[str, Any]) -> str:
     """Return the self-contained report page."""
-    import jinja2
-
-    source = importlib.resources.files("finbert2.tokenizer").joinpath("report.html").read_text(encoding="utf-8")
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
     bars = {
         Path(name).name: {"characters": row["base"]["tokens_per_char"], "words": row["extended"]["tokens_per_char"]}
         for name, row in results["sources"].items()
@@ -120,4 +115,7 @@ def page(outcome: Outcome, results: dict[str, Any]) -> str:
         share = 100 * saved / (outcome.found.characters * outcome.sample.share)
         curve = {"saved": (list(range(1, len(saved) + 1)), share.tolist())}
         figures.append(plots.svg(plots.lines(curve, x="words, best first", y="tokens saved per 100 characters")))
-    return template.render(figures=figures, results=results, outcome=outcome, shown=outcome.chosen[:WORDS_SHOWN])
+    return pages.render(
+        "finbert2.tokenizer", "report.html", figures=figures, results=results, outcome=outcome,
+        shown=outcome.chosen[:WORDS_SHOWN],
+    )  # fmt: skip

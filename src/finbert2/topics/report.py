@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finbert2 import pages
 from finbert2.topics.fit import Fit
 from finbert2.topics.titles import Titles
 from finbert2.topics.trends import Trend
@@ -47,9 +48,6 @@ class Material:
 
 def page(material: Material) -> str:
     """Return the whole page."""
-    import jinja2
-
-    template = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     found, results, model = material.found, material.results, material.found.model
     kinds = {trend.topic: trend.kind for trend in material.trends}
     drawn, crossed, rows = atlas(material), heat(material), trend_lines(material)
@@ -57,7 +55,8 @@ def page(material: Material) -> str:
         ("map", "地图", drawn), ("topics", "主题", True), ("tree", "主题树", material.tree), ("trends", "趋势", rows),
         ("heat", "热图", crossed), ("quality", "质量", True), ("settings", "设置", True),
     ]  # fmt: skip
-    return jinja2.Environment(autoescape=True, trim_blocks=True).from_string(template).render(
+    return pages.render(
+        "finbert2.topics", "report.html",
         source=material.source, settings=results["settings"], versions=results["versions"],
         encoder=Path(str(model.encoder["name"])).name if model.encoder else "无（给定向量或只用词）",
         span=f"{material.months[0]} 至 {material.months[-1]}" if material.months else "",
