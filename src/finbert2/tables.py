@@ -19,7 +19,7 @@ def read(path: Path, skip: Skip = malformed.stop) -> Iterator[tuple[int, dict[st
     A bad row goes to `skip`. A quote left open, which may hide any number of rows, is never passed over, nor is a
     header that is not UTF-8: both raise `UserError`.
     """
-    csv.field_size_limit(2**30)
+    csv.field_size_limit(2**27)
     number = last = 0
     bad: list[str] = []  # what was found in the lines of the row that is being read
 
@@ -41,9 +41,7 @@ def read(path: Path, skip: Skip = malformed.stop) -> Iterator[tuple[int, dict[st
             bad.clear()
             if wrong:
                 skip("not_utf8", wrong[0])
-            elif (
-                None in values
-            ):  # the fields beyond the header; "" is a column without name, as pandas writes its index
+            elif None in values:  # beyond the header; "" is a column without name, as pandas writes its index
                 wrong = [malformed.more_fields(f"{path} line {last}", header)]
                 skip("not_csv", wrong[0])
             yield last, None if wrong else values
