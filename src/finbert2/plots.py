@@ -41,7 +41,7 @@ def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str,
     return fig
 
 
-def bars(groups: Mapping[str, Mapping[str, float]], x: str = "", y: str = "") -> "Figure":
+def bars(groups: Mapping[str, Mapping[str, float]], x: str = "") -> "Figure":
     """Plot horizontal bars: for each group a bar per series; a group may lack a series."""
     series = list(dict.fromkeys(name for values in groups.values() for name in values))
     fig = figure(height=0.7 + 0.2 * len(groups) * max(1, len(series)))
@@ -57,7 +57,7 @@ def bars(groups: Mapping[str, Mapping[str, float]], x: str = "", y: str = "") ->
     axes.set_yticks(range(len(groups)), list(groups))
     axes.invert_yaxis()
     axes.margins(x=0.12)
-    finish(axes, x, y, legend=len(series) > 1)
+    finish(axes, x, "", legend=len(series) > 1)
     return fig
 
 

@@ -40,14 +40,14 @@ def positive(run: Run) -> Run:
     return {query: [(passage, score) for passage, score in ranked if score > 0] for query, ranked in run.items()}
 
 
-def fuse_ranks(first: Run, second: Run, k: int, constant: int = 60) -> Run:
+def fuse_ranks(first: Run, second: Run, k: int) -> Run:
     """Return the reciprocal rank fusion of two runs: Σ 1 / (60 + rank)."""
-    return fuse([(rank_weights(run, constant), 1.0) for run in (first, second)], k)
+    return fuse([(rank_weights(run), 1.0) for run in (first, second)], k)
 
 
-def rank_weights(run: Run, constant: int) -> Run:
-    """Return a run whose scores are 1 / (constant + rank), ranks from 1."""
-    return {q: [(p, 1 / (constant + place)) for place, (p, _) in enumerate(r, 1)] for q, r in run.items()}
+def rank_weights(run: Run) -> Run:
+    """Return a run whose scores are 1 / (60 + rank), ranks from 1."""
+    return {q: [(p, 1 / (60 + place)) for place, (p, _) in enumerate(r, 1)] for q, r in run.items()}
 
 
 def fuse_scores(dense: Run, lexical: Run, weight: float, k: int) -> Run:

@@ -1,6 +1,5 @@
 """The map of titles: two dimensions, a colour a topic, the largest topics named."""
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -44,13 +43,6 @@ def topic_map(
             x, y = np.median(points[labels == topic], axis=0)
             axes.text(x, y, names[topic], **style)
     return fig
-
-
-def map_svg(fig: "Figure") -> str:
-    """Return the map as SVG text; that this machine may lack a Chinese font does not matter, as the viewer draws."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        return plots.svg(fig)
 
 
 def chinese_font() -> str | None:

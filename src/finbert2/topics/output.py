@@ -1,19 +1,16 @@
 """The files of a run: the model, tables, figures and the page."""
 
+import io
 import logging
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from finbert2 import files
+from finbert2 import files, plots
 from finbert2.topics import cluster, figures, hierarchy, report, tables, trends
 from finbert2.topics.fit import Fit, sample
 from finbert2.topics.report import Layout
 from finbert2.topics.titles import Titles
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +61,7 @@ def lay_out(found: Fit, neighbors: int, seed: int) -> Layout:
 def draw(output: Path, found: Fit, layout: Layout) -> None:
     """Write `map.svg`, whose names its viewer's fonts draw, and `map.png` if this machine has a Chinese font."""
     names, labels = [topic.label for topic in found.model.topics], found.labels[layout.shown]
-    files.write_text(output / "map.svg", figures.map_svg(figures.topic_map(layout.points, labels, names)))
+    files.write_text(output / "map.svg", plots.svg(figures.topic_map(layout.points, labels, names)))
     font = figures.chinese_font()
     if font is None:
         log.warning(
@@ -72,15 +69,9 @@ def draw(output: Path, found: Fit, layout: Layout) -> None:
             "fonts-noto-cjk); map.svg and report.html are drawn with their viewer's fonts"
         )
         return
-    save = figures.topic_map(layout.points, labels, names, [font]).savefig
-    write_binary(output / "map.png", lambda path: save(path, format="png", dpi=160))
-
-
-def write_binary(path: Path, write: Callable[[Path], Any]) -> None:
-    """Call `write` with a neighbour of `path` and give that the name only when whole."""
-    part = path.with_name(f"{path.name}.part")
-    write(part)
-    part.replace(path)
+    picture = io.BytesIO()
+    figures.topic_map(layout.points, labels, names, [font]).savefig(picture, format="png", dpi=160)
+    files.write_bytes(output / "map.png", picture.getvalue())
 
 
 def write_page(

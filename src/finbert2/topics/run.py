@@ -146,7 +146,9 @@ def main(argv: list[str] | None = None) -> None:
     if options.bertopic:
         save_for_bertopic(folder / "bertopic", titles, found, encoded)
     sources = filter(None, [options.titles, options.embeddings, options.userdict, options.stopwords])
-    results = measure(titles, found) | steadiness(titles, found, settings, options.stability_runs)
+    results = measure(titles, found) | stability.measured(
+        found.vectors, titles.weights, found.labels, settings, options.stability_runs, found.guided
+    )
     results |= {"settings": vars(settings), "data": files.fingerprint(sources)}
     files.write_json(folder / "args.json", args.as_record(options))
     results |= runtime.circumstances(settings.seed, time.perf_counter() - started)
@@ -200,13 +202,6 @@ def named(found: Fit, options: TopicArguments, folder: Path) -> Fit:
     chat = Chat(options.llm_endpoint, str(options.llm_model), folder / "names.cache", flags, concurrency=4, retries=4)
     topics = name_topics(found.model.topics, chat, options.llm_topics, folder)
     return dataclasses.replace(found, model=dataclasses.replace(found.model, topics=topics))
-
-
-def steadiness(titles: Titles, found: Fit, settings: Settings, runs: int) -> dict[str, float | None]:
-    """Return the agreement with runs of other seeds and orders, if any are asked for."""
-    if not runs:
-        return {}
-    return stability.measured(found.vectors, titles.weights, found.labels, settings, runs, found.guided)
 
 
 def measure(titles: Titles, found: Fit) -> dict[str, Any]:

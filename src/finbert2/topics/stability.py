@@ -60,8 +60,10 @@ def measured(
     """Return the mean pairwise AMI of the labels with those of other seeds and of other orders of the titles.
 
     Vectors that are `listed` keep their group in each refit. Refits that found too few topics are left out and, if
-    there are any, counted; a measure that none is left for is None.
+    there are any, counted; a measure that none is left for is None. Without `runs` nothing is measured.
     """
+    if not runs:
+        return {}
     refits = {
         "stability_seeds": over_seeds(vectors, weights, settings, runs, listed),
         "stability_orders": over_orders(vectors, weights, settings, runs, listed),

@@ -26,8 +26,9 @@ class Trend:
     kind: str  # "rising", "fading", "new" or ""
 
 
-def interval(number: int, total: int, z: float = 1.96) -> tuple[float, float]:
+def interval(number: int, total: int) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share (E. B. Wilson, 1927, JASA 22)."""
+    z = 1.96
     share, room = number / total, z * z / total
     middle = (share + room / 2) / (1 + room)
     half = z / (1 + room) * ((share * (1 - share) + room / 4) / total) ** 0.5

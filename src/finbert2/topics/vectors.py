@@ -31,7 +31,7 @@ def encode(model: str, titles: Sequence[str], batch_size: int, cache: Path | Non
     """Return the encoder's unit vectors (titles, width); `cache` is a folder that keeps them by weights and text."""
     import numpy as np
 
-    key = hashlib.sha256("\n".join([encoder.fingerprint(model), *titles]).encode("utf-8", "surrogatepass")).hexdigest()
+    key = hashlib.sha256("\n".join([encoder.fingerprint(model), *titles]).encode()).hexdigest()
     path = cache / f"vectors-{key[:16]}.npy" if cache else None
     if path and path.exists():
         log.info("vectors taken from %s", path)

@@ -49,7 +49,7 @@ def read_words(path: str | Path | None) -> list[str]:
 
 def digest(words: Iterable[str]) -> str:
     """Return a short text that changes with a word list."""
-    return hashlib.sha256("\n".join(sorted(words)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:16]
 
 
 def merge(length: int, base: Sequence[Span], others: Sequence[Span]) -> Iterator[Span]:
