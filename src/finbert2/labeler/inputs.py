@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from finbert2 import files, parquet
+from finbert2 import files, lines, parquet
 from finbert2.errors import UserError
 from finbert2.labeler.data import is_empty
 
@@ -41,10 +41,12 @@ def read_rows(path: Path) -> Iterator[files.Row]:
 
 
 def columns(path: Path) -> dict[str, None]:
-    """Return the names of a file's columns; objects of JSON lines may each have others, so all rows are read."""
+    """Return the names of a file's columns: of a table the first row's, of JSON lines those of any object."""
     names: dict[str, None] = {}
     for row in read_rows(path):
         names |= dict.fromkeys(row.values)
+        if lines.suffix(path) not in files.JSON_SUFFIXES:
+            break
     return names
 
 
