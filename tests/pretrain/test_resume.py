@@ -102,7 +102,7 @@ def test_a_changed_corpus_is_another_run(tiny_bert, corpus_file, tmp_path, capsy
 
 def test_the_speed_is_that_of_this_call():
     """8 steps of 2 × 3 rows of 100 half-filled slots; the last two of them, here, took 2 seconds."""
-    arguments = SimpleNamespace(world_size=1, per_device_train_batch_size=2, gradient_accumulation_steps=3)
+    arguments = SimpleNamespace(world_size=1, train_batch_size=2, gradient_accumulation_steps=3)
     windows = SimpleNamespace(tokens=0, characters=0)
     trainer = SimpleNamespace(
         args=arguments, train_dataset=SimpleNamespace(row_length=100, fill=0.5, windows=windows),

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SIGTERM_EXIT = 128 + 15
-ROWS_A_STEP = "rows a step (NPROC × NNODES × --per_device_train_batch_size × --gradient_accumulation_steps)"
 
 
 @args.command
@@ -37,11 +36,10 @@ def main(argv: list[str] | None = None) -> None:
     cache = Path(options.cache_dir or output / "tokens")
     data = fingerprints(options, cache)
     facts: dict[str, Any] = {f"the content of --{flag}": files.content(found) for flag, found in data.items()}
+    args.claim(output, options, training_args, facts=facts | training.step_facts(training_args))
     if args.is_finished(output):
-        args.claim(output, options, training_args, facts=facts)
         log.info("%s holds the finished run: nothing to do", output)
         return
-    args.claim(output, options, training_args, facts=facts | {ROWS_A_STEP: rows_a_step(training_args)})
     training.starting_point(training_args)  # refused now and not after tokenising
     training_args.save_total_limit = kept_checkpoints(training_args.save_total_limit, options.average_last)
     runtime.set_seed(training_args.seed)
@@ -77,12 +75,6 @@ def fingerprints(options: PretrainingArguments, cache: Path) -> dict[str, dict[s
     texts = {"train_data": options.train_data, "valid_data": options.valid_data or []}
     with PartialState().main_process_first():
         return {flag: fingerprint(paths, cache) for flag, paths in texts.items() if paths}
-
-
-def rows_a_step(training_args: Any) -> int:
-    """Return how many rows all processes take in a step: the Trainer counts a resumed run's place by it."""
-    batch = training_args.per_device_train_batch_size * training_args.gradient_accumulation_steps
-    return training_args.world_size * batch
 
 
 def kept_checkpoints(limit: int | None, averaged: int) -> int | None:
@@ -180,7 +172,7 @@ def summarise(
     rows: Any = trainer.train_dataset
     history, steps = trainer.state.log_history, trainer.state.global_step
     seconds = history[-1].get("train_runtime", 0.0) if history else 0.0
-    step_tokens = rows_a_step(trainer.args) * rows.row_length * rows.fill
+    step_tokens = training.rows_a_step(trainer.args) * rows.row_length * rows.fill
     readings = {
         name: values[len(values) // 2]
         for name in ("mfu", "loader_wait")
