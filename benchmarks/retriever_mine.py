@@ -62,7 +62,7 @@ def main() -> None:
     pool = list(
         dict.fromkeys([*read_pool(folder / "corpus.jsonl"), *(t for ts in planted.values() for t in sorted(ts))])
     )
-    options = mine.Options([""], "x.jsonl", source="bm25", rank_max=50)
+    options = mine.MiningArguments([""], "x.jsonl", source="bm25", rank_max=50)
     searcher, refusal = Searcher(pool, known, 0, 50), Refusal(options.near_duplicate)
     started = time.process_time()
     found = list(searcher.search([searcher.bm25()]))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from finbert2 import files, runtime
-from finbert2.retriever import store
+from finbert2.retriever import milvus
 
 RESULTS = Path(__file__).parent / "results" / "vector_store.json"
 
@@ -30,15 +30,15 @@ def rows(start: int, count: int, width: int) -> list[dict[str, Any]]:
     found = []
     for place, (vector, line) in enumerate(zip(vectors, codes, strict=True), start=start):
         text = "".join(map(chr, line))
-        record = {"id": str(place), "document": str(place), "text": text, "digest": "", "tokens": store.tokens(text)}
-        found.append(record | dict.fromkeys(store.METADATA, "") | {"dense": vector})
+        record = {"id": str(place), "document": str(place), "text": text, "digest": "", "tokens": milvus.tokens(text)}
+        found.append(record | dict.fromkeys(milvus.METADATA, "") | {"dense": vector})
     return found
 
 
 def measure(uri: str, size: int, options: argparse.Namespace) -> dict[str, float]:
     """Index `size` vectors, search, return the numbers."""
-    client = store.connect(uri, must_exist=False)
-    store.create(client, "passages", {"name": "random", "fingerprint": "0", "width": options.width})
+    client = milvus.connect(uri, must_exist=False)
+    milvus.create(client, "passages", {"name": "random", "fingerprint": "0", "width": options.width})
     started = time.perf_counter()
     for start in range(0, size, 1024):
         client.insert("passages", rows(start, min(1024, size - start), options.width))
@@ -50,7 +50,7 @@ def measure(uri: str, size: int, options: argparse.Namespace) -> dict[str, float
         seconds = []
         for query in queries:
             begun = time.perf_counter()
-            store.search(client, "passages", mode, [query["dense"]], [query["text"]], 10, "")
+            milvus.search(client, "passages", mode, [query["dense"]], [query["text"]], 10, "")
             seconds.append(1000 * (time.perf_counter() - begun))
         p50, p95 = np.percentile(seconds, [50, 95])
         found |= {f"{mode}_p50_ms": float(p50), f"{mode}_p95_ms": float(p95)}

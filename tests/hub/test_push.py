@@ -16,7 +16,7 @@ from finbert2.hub import push
 from finbert2.labeler import train
 from finbert2.labeler.options import LabelerTrainingArguments
 from finbert2.pretrain.options import PretrainingTrainingArguments
-from finbert2.retriever.recipe import RetrieverTrainingArguments
+from finbert2.retriever.options import RetrieverTrainingArguments
 
 
 class Hub:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from finbert2 import encoder
-from finbert2.retriever import check, evaluate, export, folder, onnx_export, recipe, train
+from finbert2.retriever import check, evaluate, export, folder, onnx_export, options, train
 
 from .conftest import refused
 
@@ -14,8 +14,10 @@ from .conftest import refused
 def model_folder(tiny_encoder, tmp_path):
     """A folder as training leaves it."""
     out = tmp_path / "model"
-    model = train.load_model(recipe.Options([""], str(tiny_encoder), query_max_len=128, passage_max_len=128))
-    folder.save(model, out, recipe.INSTRUCTION)
+    model = train.load_model(
+        options.RetrieverArguments([""], str(tiny_encoder), query_max_len=128, passage_max_len=128)
+    )
+    folder.save(model, out, options.INSTRUCTION)
     check.store(model, out)
     return out
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from finbert2 import encoder, runtime
-from finbert2.retriever.recipe import INSTRUCTION
+from finbert2.retriever.options import INSTRUCTION
 
 PAGE = Path(__file__).parents[2] / "docs" / "retriever.md"
 QUERY, PASSAGES = "商业银行的需求怎样？", ["商业银行行业需求回升。", "煤炭开采行业价格下跌。"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from finbert2 import errors
-from finbert2.retriever import index, search, store
+from finbert2.retriever import index, milvus, search
 
 from .conftest import FACTS, TOPICS, jsonl, refused
 
@@ -104,19 +104,19 @@ def long_document(tmp_path, tiny_encoder):
 def test_what_a_killed_run_left_of_a_document_is_found_and_goes(tmp_path, long_document):
     corpus, flags = long_document
     written = tmp_path / "l.db.results.json"
-    options = index.Options("l.db", "c", window=6, stride=4)
+    options = index.IndexArguments("l.db", "c", window=6, stride=4)
     (row,) = index.records(str(corpus))
     assert [part["id"] for part in index.windowed(row, options)] == ["d#1", "d#2", "d"]
 
     def killed():
         """Leave what a run that died before its last write leaves, its first window not among it."""
         call(index.main, *flags)
-        client = store.connect(str(tmp_path / "l.db"), must_exist=True)
+        client = milvus.connect(str(tmp_path / "l.db"), must_exist=True)
         client.delete("passages", ids=["d"])
         client.close()
 
     def windows():
-        client = store.connect(str(tmp_path / "l.db"), must_exist=True)
+        client = milvus.connect(str(tmp_path / "l.db"), must_exist=True)
         client.load_collection("passages")
         found = client.query("passages", filter='document == "d"', output_fields=["id"])
         client.close()
@@ -164,12 +164,12 @@ def test_rows_of_one_id_are_counted(tmp_path, caplog):
 
 
 def test_scores_are_signed_cosines(tmp_path):
-    client = store.connect(str(tmp_path / "s.db"), must_exist=False)
-    store.create(client, "passages", {"name": "hand", "fingerprint": "0", "width": 2})
+    client = milvus.connect(str(tmp_path / "s.db"), must_exist=False)
+    milvus.create(client, "passages", {"name": "hand", "fingerprint": "0", "width": 2})
     vectors = {"same": [0.6, 0.8], "across": [0.8, -0.6], "against": [-0.6, -0.8]}
-    fields = dict.fromkeys(store.METADATA, "") | {"text": "甲", "digest": "", "tokens": store.tokens("甲")}
+    fields = dict.fromkeys(milvus.METADATA, "") | {"text": "甲", "digest": "", "tokens": milvus.tokens("甲")}
     client.insert("passages", [{"id": i, "document": i, "dense": v, **fields} for i, v in vectors.items()])
-    (hits,) = store.search(client, "passages", "dense", [[0.6, 0.8]], ["甲"], 3, "")
+    (hits,) = milvus.search(client, "passages", "dense", [[0.6, 0.8]], ["甲"], 3, "")
     client.close()
     assert [hit["id"] for hit in hits] == list(vectors)
     assert [hit["score"] for hit in hits] == pytest.approx([1, 0, -1], abs=1e-6)

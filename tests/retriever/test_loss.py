@@ -12,9 +12,9 @@ from sentence_transformers.sentence_transformer import losses
 from torch.nn.functional import normalize
 
 from finbert2 import packing
-from finbert2.retriever import recipe, train
+from finbert2.retriever import options, train
+from finbert2.retriever.batches import Group
 from finbert2.retriever.collate import Collator
-from finbert2.retriever.draw import Group
 from finbert2.retriever.loss import Contrastive, Objective, distil, drain, hidden_columns, own_columns, watch
 
 from .conftest import FACTS, TOPICS
@@ -30,7 +30,11 @@ KEYS = ("input_ids", "position_ids", "cu_seq_lens_q")
 
 @pytest.fixture
 def model(tiny_encoder):
-    model = train.load_model(recipe.Options([""], str(tiny_encoder), query_max_len=48, passage_max_len=32)).eval().cpu()
+    model = (
+        train.load_model(options.RetrieverArguments([""], str(tiny_encoder), query_max_len=48, passage_max_len=32))
+        .eval()
+        .cpu()
+    )
     packing.pack(model)
     return model
 
@@ -168,13 +172,14 @@ def test_rank_and_margin_of_the_positive():
 WORKER = """
 import os, sys, torch
 from finbert2 import packing
-from finbert2.retriever import recipe, train
+from finbert2.retriever import options, train
 from finbert2.retriever.loss import Contrastive, Objective
 sys.path.insert(0, {root!r})
 from tests.retriever.test_loss import GROUPS, features
 torch.distributed.init_process_group("gloo")
 rank = torch.distributed.get_rank()
-model = train.load_model(recipe.Options([""], {folder!r}, query_max_len=48, passage_max_len=32)).eval().cpu()
+told = options.RetrieverArguments([""], {folder!r}, query_max_len=48, passage_max_len=32)
+model = train.load_model(told).eval().cpu()
 packing.pack(model)
 wrapped = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)  # as Trainer does
 found = []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import pytrec_eval
 
-from finbert2.retriever import lexical, metrics, ranking, store
+from finbert2.retriever import bm25, metrics, milvus, ranking
 
 
 def test_metrics_worked_by_hand():
@@ -61,22 +61,22 @@ def test_fusion():
 
 
 def test_bigrams():
-    assert lexical.bigrams("AI芯片，涨 5%") == ["ai", "i芯", "芯片", "涨", "5"]
-    assert lexical.bigrams("，。") == []
-    assert lexical.words("美联储加息，科技股承压") == ["美联储", "加息", "科技股", "承压"]
+    assert bm25.bigrams("AI芯片，涨 5%") == ["ai", "i芯", "芯片", "涨", "5"]
+    assert bm25.bigrams("，。") == []
+    assert bm25.words("美联储加息，科技股承压") == ["美联储", "加息", "科技股", "承压"]
 
 
 def test_bm25_of_lucene_by_hand():
     texts = ["芯片芯片", "银行", ""]
-    row = next(lexical.Bm25(texts).scores(["芯片"]))[0]
+    row = next(bm25.Bm25(texts).scores(["芯片"]))[0]
     idf = math.log(1 + (3 - 1 + 0.5) / (1 + 0.5))
     average = (3 + 1 + 1) / 3  # the empty text holds the one token that stands for nothing
     tf = 2 / (2 + 1.5 * (1 - 0.75 + 0.75 * 3 / average))
     assert row.tolist() == pytest.approx([idf * tf, 0, 0], rel=1e-5)
-    assert next(lexical.Bm25(texts).scores(["煤"]))[0].tolist() == [0, 0, 0]
+    assert next(bm25.Bm25(texts).scores(["煤"]))[0].tolist() == [0, 0, 0]
 
 
 def test_tokens_of_the_index_are_the_bigrams():
-    words = store.tokens("芯片，A")
+    words = milvus.tokens("芯片，A")
     assert words == "82af7247 0061"
     assert bytes.fromhex(words.split()[0]).decode("utf-16-be") == "芯片"

@@ -9,8 +9,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from finbert2 import encoder
 from finbert2.errors import UserError
-from finbert2.retriever import benchmark, data, metrics, recipe, train, trainer
-from finbert2.retriever.draw import Batches, Groups
+from finbert2.retriever import benchmark, data, metrics, options, train, trainer
+from finbert2.retriever.batches import Batches, Groups
 
 from .conftest import jsonl, refused
 
@@ -154,7 +154,7 @@ def test_training_lowers_the_loss_and_its_folder_opens_everywhere(train_file, ti
     assert pooling["pooling_mode_cls_token"] and not pooling["pooling_mode_mean_tokens"]
     assert (out / "README.md").read_text().count("train.jsonl") == 1
     model = SentenceTransformer(str(out))
-    assert model.prompts == {"query": recipe.INSTRUCTION, "document": ""}
+    assert model.prompts == {"query": options.INSTRUCTION, "document": ""}
     assert model.max_seq_length == 48
     vectors = model.encode(TEXTS)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -163,7 +163,7 @@ def test_training_lowers_the_loss_and_its_folder_opens_everywhere(train_file, ti
         cls = plain(**tokenizer(TEXTS, padding=True, return_tensors="pt")).last_hidden_state[:, 0]
     assert np.allclose(torch.nn.functional.normalize(cls, dim=-1).numpy(), vectors, atol=1e-5)
     with_prompt = model.encode(TEXTS, prompt_name="query")
-    assert np.allclose(with_prompt, model.encode([recipe.INSTRUCTION + text for text in TEXTS]), atol=1e-5)
+    assert np.allclose(with_prompt, model.encode([options.INSTRUCTION + text for text in TEXTS]), atol=1e-5)
     assert np.allclose(encoder.SentenceEncoder(str(out)).encode(TEXTS, is_query=True), with_prompt, atol=2e-2)  # bf16
 
 
@@ -175,7 +175,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(train_file, tiny_encoder
         path = tmp_path / "a" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     with monkeypatch.context() as patched:
-        patched.setattr(recipe.RetrieverTrainingArguments, "world_size", 2)  # rows would be met again
+        patched.setattr(options.RetrieverTrainingArguments, "world_size", 2)  # rows would be met again
         assert "--gradient_accumulation_steps) was 4, is 8): choose" in refused(capsys, train.main, argv)
     run(argv)
     assert json.loads((tmp_path / "a/results.json").read_text())["resumed_at_step"] == 8
@@ -206,8 +206,8 @@ def test_evaluation_stops_early_and_keeps_the_best(train_file, tiny_encoder, bei
 
 
 def test_the_start_is_mixed_in(tiny_encoder):
-    options = recipe.Options([""], str(tiny_encoder), query_max_len=48, passage_max_len=32)
-    start, trained = train.load_model(options), train.load_model(options)
+    told = options.RetrieverArguments([""], str(tiny_encoder), query_max_len=48, passage_max_len=32)
+    start, trained = train.load_model(told), train.load_model(told)
     with torch.no_grad():
         for parameter in trained.parameters():
             parameter += 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finbert2.retriever import cache, ranking
-from finbert2.retriever.lexical import Bm25
+from finbert2.retriever.bm25 import Bm25
 
 if TYPE_CHECKING:
     import numpy as np

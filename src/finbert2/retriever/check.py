@@ -27,7 +27,7 @@ ENOUGH = 0.999
 
 
 @dataclasses.dataclass
-class Options:
+class CheckArguments:
     """What is checked."""
 
     folder: str = args.option("model folder; may also be given as the first word, without the flag")
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     """Read the folder by every loader at hand, compare with the stored vectors, print a line each; exit 1 on a miss."""
     argv = sys.argv[1:] if argv is None else argv
     argv = ["--folder", *argv] if argv and not argv[0].startswith("-") else argv
-    (options,) = args.parse("retriever check", __doc__ or "", argv, Options)
+    (options,) = args.parse("retriever check", __doc__ or "", argv, CheckArguments)
     runtime.set_seed(options.seed)
     folder = Path(options.folder)
     expected = stored(folder)

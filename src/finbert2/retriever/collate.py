@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finbert2 import packing
-from finbert2.retriever.draw import Group
+from finbert2.retriever.batches import Group
 
 if TYPE_CHECKING:
     import torch

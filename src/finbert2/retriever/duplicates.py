@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from finbert2 import ngrams
-from finbert2.retriever.lexical import RUN
+from finbert2.retriever.bm25 import RUN
 
 
 def normalise(text: str) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finbert2 import args, files, runtime
 from finbert2.errors import UserError
-from finbert2.retriever import benchmark, lexical, metrics, ranking, report, runs, windows
+from finbert2.retriever import benchmark, metrics, ranking, report, runs, windows
 from finbert2.retriever.benchmark import Benchmark
+from finbert2.retriever.bm25 import Bm25
 from finbert2.retriever.data import TEMPLATE, TEMPLATE_HELP, checked_template
 from finbert2.retriever.ranking import Run
 
@@ -24,7 +25,7 @@ WEIGHTS = [step / 20 for step in range(21)]
 
 
 @dataclasses.dataclass
-class Options:
+class EvaluationArguments:
     """What is evaluated on what."""
 
     data: str = args.option(
@@ -69,7 +70,7 @@ class Options:
 @args.command
 def main(argv: list[str] | None = None) -> None:
     """Read the benchmark, rank by each model, measure, write runs, results and a table."""
-    (options,) = args.parse("retriever evaluate", __doc__ or "", argv, Options)
+    (options,) = args.parse("retriever evaluate", __doc__ or "", argv, EvaluationArguments)
     start = time.monotonic()
     full = benchmark.load(options.data, options.split, options.passage_template)
     test = benchmark.sample(full, options.max_queries, options.max_passages, options.seed)
@@ -109,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
     sys.stdout.write(report.table(results))
 
 
-def encoders(options: Options) -> "Iterator[tuple[str, Encoder]]":
+def encoders(options: EvaluationArguments) -> "Iterator[tuple[str, Encoder]]":
     """Yield name and encoder of every model asked for, each opened when it is its turn."""
     from finbert2.encoder import SentenceEncoder
     from finbert2.retriever.endpoint import Endpoint
@@ -143,7 +144,7 @@ def known_queries(run: Run, path: str, test: Benchmark) -> Run:
     return kept
 
 
-def rerank(run: Run, test: Benchmark, options: Options) -> Run:
+def rerank(run: Run, test: Benchmark, options: EvaluationArguments) -> Run:
     """Return a run whose first hits a cross-encoder has put in order; the others stay behind them."""
     from finbert2.retriever.reranker import Reranker
 
@@ -161,7 +162,7 @@ def rerank(run: Run, test: Benchmark, options: Options) -> Run:
     return reordered
 
 
-def dev_queries(options: Options, test: Benchmark) -> Benchmark | None:
+def dev_queries(options: EvaluationArguments, test: Benchmark) -> Benchmark | None:
     """Return the dev split over the test's passages, or None where there is none or it is the one evaluated."""
     if options.split == "dev" or not benchmark.has_split(options.data, "dev"):
         return None
@@ -180,14 +181,16 @@ def dev_queries(options: Options, test: Benchmark) -> Benchmark | None:
 
 def bm25(test: Benchmark, dev: Benchmark | None, analyzer: str) -> tuple[Run, Run]:
     """Return BM25's runs of the test and the dev queries."""
-    index = lexical.Bm25(list(test.passages.values()), analyzer)
+    index = Bm25(list(test.passages.values()), analyzer)
     ids = list(test.passages)
     parts = [part.queries if part else {} for part in (test, dev)]
     first, second = (ranking.rank(q, index.scores(q.values()), ids, DEPTH) for q in parts)
     return ranking.positive(first), ranking.positive(second)
 
 
-def dense(name: str, encoder: "Encoder", test: Benchmark, dev: Benchmark | None, options: Options) -> tuple[Run, Run]:
+def dense(
+    name: str, encoder: "Encoder", test: Benchmark, dev: Benchmark | None, options: EvaluationArguments
+) -> tuple[Run, Run]:
     """Return a model's runs of the test and the dev queries; the passages are encoded once."""
     parts, starts = windows.split(test.passages.values(), options.window, options.stride)
     log.info("%s: %d passages in %d parts", name, len(test.passages), len(parts))

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
-class Options:
+class ExportArguments:
     """What is exported."""
 
     model_name_or_path: str = args.option("model folder; the files go into its onnx/")
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     """Export, measure how far the files' vectors are from the folder's, write that down."""
     from finbert2.retriever import check, onnx_export
 
-    (options,) = args.parse("retriever export", __doc__ or "", argv, Options)
+    (options,) = args.parse("retriever export", __doc__ or "", argv, ExportArguments)
     start = time.monotonic()
     runtime.set_seed(options.seed)
     folder = Path(options.model_name_or_path)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from finbert2 import args, encoder, files, runtime
 from finbert2.errors import UserError
 from finbert2.files import Row
-from finbert2.retriever import store, windows
+from finbert2.retriever import milvus, windows
 from finbert2.retriever.data import TEMPLATE, TEMPLATE_HELP, checked_template, content_id, field_text, passage_text
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ OF_WINDOW = re.compile(r"(.*)#[1-9][0-9]*", re.DOTALL)  # the id of a document's
 
 
 @dataclasses.dataclass
-class Options:
+class IndexArguments:
     """Which passages go where."""
 
     uri: str = args.option("Milvus Lite file that ends in .db, or a server as http://host:19530")
@@ -47,8 +47,8 @@ class Options:
         """Refuse windows that leave gaps, and a command without work."""
         self.passage_template = checked_template(self.passage_template)
         windows.check(self.window, self.stride)
-        if self.window > store.MAX_CHARACTERS:
-            raise ValueError(f"--window {self.window}: the collection's texts hold {store.MAX_CHARACTERS} characters")
+        if self.window > milvus.MAX_CHARACTERS:
+            raise ValueError(f"--window {self.window}: the collection's texts hold {milvus.MAX_CHARACTERS} characters")
         if not self.corpus and not self.delete:
             raise ValueError("--corpus FILE or --delete ID is needed: there is nothing to do")
 
@@ -56,14 +56,14 @@ class Options:
 @args.command
 def main(argv: list[str] | None = None) -> None:
     """Open or create the collection, encode and write what is new or changed."""
-    (options,) = args.parse("retriever index", __doc__ or "", argv, Options)
+    (options,) = args.parse("retriever index", __doc__ or "", argv, IndexArguments)
     start = time.monotonic()
     runtime.set_seed(options.seed)
     counts: dict[str, int] = {}
     if options.delete:
-        client = store.connect(options.uri, must_exist=True)
-        store.model_of(client, options.collection)
-        counts["deleted"] = store.delete(client, options.collection, options.delete)
+        client = milvus.connect(options.uri, must_exist=True)
+        milvus.model_of(client, options.collection)
+        counts["deleted"] = milvus.delete(client, options.collection, options.delete)
         client.close()
     if options.corpus:
         counts |= index(options, options.corpus)
@@ -78,20 +78,20 @@ def main(argv: list[str] | None = None) -> None:
     log.info("%s", json.dumps({"uri": options.uri, "collection": options.collection, **counts}, ensure_ascii=False))
 
 
-def index(options: Options, corpus: str) -> dict[str, int]:
+def index(options: IndexArguments, corpus: str) -> dict[str, int]:
     """Write the passages of a file into the collection; return what became of them."""
     check_ids(corpus, options.window)
     rows = records(corpus)
     first = next(rows, None)
     if first is None:
         raise UserError(f"{corpus} holds no passages: each row has to have 'text'")
-    client = store.connect(options.uri, must_exist=False)
+    client = milvus.connect(options.uri, must_exist=False)
     counts = write(client, options, chain([first], rows))
     client.close()
     return counts
 
 
-def write(client: "MilvusClient", options: Options, rows: Iterator[dict[str, str]]) -> dict[str, int]:
+def write(client: "MilvusClient", options: IndexArguments, rows: Iterator[dict[str, str]]) -> dict[str, int]:
     """Write the documents in parts; return how many were written, in how many windows, unchanged and shortened."""
     model = encoder.SentenceEncoder(options.model_name_or_path, batch_size=options.batch_size)
     open_collection(client, options, model.width)
@@ -103,7 +103,7 @@ def write(client: "MilvusClient", options: Options, rows: Iterator[dict[str, str
         new = [row for row in part if present.get(row["id"]) != row["digest"]]
         begun = [row["id"] for row in new if row["id"] in present or window_id(row["id"], 1) in present]
         if begun:
-            store.delete(client, options.collection, begun)  # the new text may have fewer windows
+            milvus.delete(client, options.collection, begun)  # the new text may have fewer windows
         parts = [window for row in new for window in windowed(row, options)]
         texts = [passage_text(window, options.passage_template) for window in parts]
         for start in range(0, len(parts), options.write_size):
@@ -117,14 +117,14 @@ def write(client: "MilvusClient", options: Options, rows: Iterator[dict[str, str
         counts["written"] += len(new)
         counts["windows"] += len(parts)
         counts["unchanged"] += len(part) - len(new)
-        counts["shortened"] += sum(len(text) > store.MAX_CHARACTERS for text in texts)
+        counts["shortened"] += sum(len(text) > milvus.MAX_CHARACTERS for text in texts)
         log.info("%d written, %d unchanged", counts["written"], counts["unchanged"])
     client.flush(options.collection)
     client.load_collection(options.collection)
     return counts
 
 
-def windowed(row: dict[str, str], options: Options) -> list[dict[str, str]]:
+def windowed(row: dict[str, str], options: IndexArguments) -> list[dict[str, str]]:
     """Return a document's windows in order, but the first, which has the document's id, last.
 
     An interrupted run finds a document unfinished until that one is written, and begun by its second window.
@@ -142,18 +142,18 @@ def window_id(document: str, number: int) -> str:
     return f"{document}#{number}" if number else document
 
 
-def open_collection(client: "MilvusClient", options: Options, width: int) -> None:
+def open_collection(client: "MilvusClient", options: IndexArguments, width: int) -> None:
     """Create the collection, or check that the one there holds this model's vectors."""
     fingerprint = encoder.fingerprint(options.model_name_or_path)
     layout = {name: getattr(options, name) for name in ("passage_template", "window", "stride")}
     if client.has_collection(options.collection):
-        model = store.model_of(client, options.collection)
-        store.check_model(model, options.model_name_or_path, fingerprint, options.collection)
-        store.check_layout(model, layout, options.collection)
+        model = milvus.model_of(client, options.collection)
+        milvus.check_model(model, options.model_name_or_path, fingerprint, options.collection)
+        milvus.check_layout(model, layout, options.collection)
         return
     path = Path(options.model_name_or_path)
     name = str(path.resolve()) if path.exists() else options.model_name_or_path
-    store.create(client, options.collection, {"name": name, "fingerprint": fingerprint, "width": width, **layout})
+    milvus.create(client, options.collection, {"name": name, "fingerprint": fingerprint, "width": width, **layout})
 
 
 def records(path: str) -> Iterator[dict[str, str]]:
@@ -177,9 +177,9 @@ def check_ids(path: str, window: int) -> None:
         if key:
             hashes.append(hash(key))
         size = len(key.encode())
-        if size > store.MAX_ID:
+        if size > milvus.MAX_ID:
             raise UserError(
-                f"{row.place} has an id of {size} bytes ('{key[:20]}…'): Milvus holds {store.MAX_ID}; shorten it, or "
+                f"{row.place} has an id of {size} bytes ('{key[:20]}…'): Milvus holds {milvus.MAX_ID}; shorten it, or "
                 "leave it out: the content's hash is then the id"
             )
         of_window = OF_WINDOW.fullmatch(key) if window else None
@@ -205,7 +205,7 @@ def given_id(row: Row) -> Any:
 def record(row: Row) -> dict[str, str]:
     """Return one passage; one without id gets its content's hash."""
     text = row.text("text", "passage")
-    found = {"text": text, **{name: field_text(row.values.get(name)) for name in store.METADATA}}
+    found = {"text": text, **{name: field_text(row.values.get(name)) for name in milvus.METADATA}}
     key = given_id(row)
     digest = hashlib.sha256(json.dumps(found, ensure_ascii=False).encode()).hexdigest()
     return {"id": str(key) if key not in (None, "") else content_id(found["title"], text), **found, "digest": digest}
@@ -213,8 +213,8 @@ def record(row: Row) -> dict[str, str]:
 
 def stored(row: dict[str, str], text: str) -> dict[str, str]:
     """Return a window as Milvus takes it: texts cut to what its fields hold, with BM25's tokens of `text`."""
-    cut = {name: value[: store.MAX_CHARACTERS] for name, value in row.items()}
-    return cut | {"tokens": store.tokens(text[: store.MAX_CHARACTERS])}
+    cut = {name: value[: milvus.MAX_CHARACTERS] for name, value in row.items()}
+    return cut | {"tokens": milvus.tokens(text[: milvus.MAX_CHARACTERS])}
 
 
 def digests(client: "MilvusClient", collection: str, documents: list[str]) -> dict[str, str]:

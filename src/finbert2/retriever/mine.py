@@ -32,7 +32,7 @@ SPARE = 2  # times the negatives asked for are shown to the reranker, which drop
 
 
 @dataclasses.dataclass
-class Options:
+class MiningArguments:
     """Where candidates come from and which are kept."""
 
     train_data: list[str] = args.option("files or folders of FlagEmbedding rows: query, pos, neg")
@@ -85,7 +85,7 @@ class Options:
 @args.command
 def main(argv: list[str] | None = None) -> None:
     """Read rows, search, filter, write rows and what was dropped why."""
-    (options,) = args.parse("retriever mine", __doc__ or "", argv, Options)
+    (options,) = args.parse("retriever mine", __doc__ or "", argv, MiningArguments)
     start = time.monotonic()
     rows, moved = read_training_rows(options.train_data)
     pool = read_pool(options.candidate_pool, options.passage_template) if options.candidate_pool else all_passages(rows)
@@ -109,7 +109,7 @@ def prompts(rows: list[TrainingRow]) -> dict[str, str]:
 
 
 def search(
-    pool: list[str], known: dict[str, set[str]], prompted: dict[str, str], options: Options
+    pool: list[str], known: dict[str, set[str]], prompted: dict[str, str], options: MiningArguments
 ) -> "Iterator[tuple[str, Found]]":
     """Yield each query with its candidates, by the sources that the options name."""
     searcher = Searcher(pool, known, options.rank_min, options.rank_max, prompted)
@@ -123,7 +123,7 @@ def search(
 
 
 def filtered(
-    query: str, found: Found, known: set[str], refusal: Refusal, options: Options, counts: Counter[str]
+    query: str, found: Found, known: set[str], refusal: Refusal, options: MiningArguments, counts: Counter[str]
 ) -> Found:
     """Return what remains of the candidates, in the order in which they are drawn."""
     bar = highest_score(max(found.scores[text] for text in known), options)
@@ -139,14 +139,14 @@ def filtered(
     return Found(kept, found.scores)
 
 
-def highest_score(best: float, options: Options) -> float:
+def highest_score(best: float, options: MiningArguments) -> float:
     """Return the score above which a candidate counts as a false negative, given the best positive's."""
     relative = best - (1 - options.max_relative_score) * abs(best)
     return min(relative, best - options.min_margin) if options.min_margin else relative
 
 
 def reranked(
-    found: dict[str, Found], known: dict[str, set[str]], options: Options, counts: Counter[str]
+    found: dict[str, Found], known: dict[str, set[str]], options: MiningArguments, counts: Counter[str]
 ) -> dict[str, Found]:
     """Return the candidates that a cross-encoder keeps, with its raw scores.
 
@@ -176,7 +176,7 @@ def logistic(score: float) -> float:
     return 0.5 * (1 + math.tanh(score / 2))
 
 
-def with_negatives(row: TrainingRow, found: Found, options: Options) -> TrainingRow:
+def with_negatives(row: TrainingRow, found: Found, options: MiningArguments) -> TrainingRow:
     """Return the row with the first of its drawn candidates, the best of them first, fewer where there are fewer."""
     drawn = sorted(found.candidates[: options.negatives], key=lambda text: (-found.scores[text], text))
     return dataclasses.replace(
@@ -186,7 +186,12 @@ def with_negatives(row: TrainingRow, found: Found, options: Options) -> Training
 
 
 def finish(
-    options: Options, mined: list[TrainingRow], n_candidates: int, moved: int, counts: Counter[str], seconds: float
+    options: MiningArguments,
+    mined: list[TrainingRow],
+    n_candidates: int,
+    moved: int,
+    counts: Counter[str],
+    seconds: float,
 ) -> None:
     """Write the numbers and the figure of what was kept and dropped; clear the vectors away."""
     found = [len(row.negatives) for row in mined]

@@ -6,11 +6,11 @@ import sys
 from typing import Any, Literal
 
 from finbert2 import args, encoder, runtime
-from finbert2.retriever import store
+from finbert2.retriever import milvus
 
 
 @dataclasses.dataclass
-class Options:
+class SearchArguments:
     """What is looked for where."""
 
     query: list[str] = args.option("queries, one or more")
@@ -38,12 +38,12 @@ class Options:
 @args.command
 def main(argv: list[str] | None = None) -> None:
     """Encode the queries by the collection's own model, search, print."""
-    (options,) = args.parse("retriever search", __doc__ or "", argv, Options)
+    (options,) = args.parse("retriever search", __doc__ or "", argv, SearchArguments)
     runtime.set_seed(options.seed)
-    client = store.connect(options.uri, must_exist=True)
-    model = store.model_of(client, options.collection)
+    client = milvus.connect(options.uri, must_exist=True)
+    model = milvus.model_of(client, options.collection)
     vectors: Any = [] if options.mode == "bm25" else query_vectors(options, model)
-    found = store.search(
+    found = milvus.search(
         client, options.collection, options.mode, vectors, options.query, options.top_k, options.filter
     )
     client.close()
@@ -51,11 +51,11 @@ def main(argv: list[str] | None = None) -> None:
     sys.stdout.write("".join(show(query, hits) for query, hits in zip(options.query, found, strict=True)))
 
 
-def query_vectors(options: Options, model: dict[str, Any]) -> Any:
+def query_vectors(options: SearchArguments, model: dict[str, Any]) -> Any:
     """Return the queries' vectors (queries, width) by the model that indexed; refuse another one."""
     name = options.model_name_or_path or model["name"]
     loaded = encoder.SentenceEncoder(name)
-    store.check_model(model, name, encoder.fingerprint(name), options.collection)
+    milvus.check_model(model, name, encoder.fingerprint(name), options.collection)
     return loaded.encode(options.query, is_query=True)
 
 
@@ -69,7 +69,7 @@ def as_table(query: str, hits: list[dict[str, Any]]) -> str:
     """Return hits as two lines each: score, title and metadata, then the beginning of the text."""
     lines = [f"“{query}”" + ("" if hits else ": nothing found")]
     for rank, hit in enumerate(hits, start=1):
-        about = " · ".join(hit[name] for name in store.METADATA if hit.get(name))
+        about = " · ".join(hit[name] for name in milvus.METADATA if hit.get(name))
         text = " ".join(hit["text"].split())
         lines += [
             f"{rank:>3}  {hit['score']:.4f}  {about or hit['id']}",

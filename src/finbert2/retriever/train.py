@@ -10,10 +10,10 @@ from transformers.trainer_utils import IntervalStrategy
 from finbert2 import args, cards, encoder, files, packing, plots, runtime, training, uploads
 from finbert2.errors import UserError
 from finbert2.retriever import benchmark, check, folder
+from finbert2.retriever.batches import Batches, Groups
 from finbert2.retriever.collate import Collator
 from finbert2.retriever.data import TrainingRow, read_training_rows
-from finbert2.retriever.draw import Batches, Groups
-from finbert2.retriever.recipe import METRIC, Options, RetrieverTrainingArguments
+from finbert2.retriever.options import METRIC, RetrieverArguments, RetrieverTrainingArguments
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 @args.command
 def main(argv: list[str] | None = None) -> None:
     """Read rows, train, write a folder that SentenceTransformer and AutoModel load."""
-    options, arguments = args.parse("retriever train", __doc__ or "", argv, Options, RetrieverTrainingArguments)
+    options, arguments = args.parse(
+        "retriever train", __doc__ or "", argv, RetrieverArguments, RetrieverTrainingArguments
+    )
     check_evaluation(options, arguments)
     rows, moved = read_training_rows(options.train_data, options.no_in_batch_negatives)
     check_scores(rows, options)
@@ -53,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         uploads.publish(Path(arguments.output_dir or ""), arguments)
 
 
-def check_evaluation(options: Options, arguments: RetrieverTrainingArguments) -> None:
+def check_evaluation(options: RetrieverArguments, arguments: RetrieverTrainingArguments) -> None:
     """Raise `UserError` where evaluation during training is asked for by halves."""
     wanted = arguments.eval_strategy != "no"
     if wanted != bool(options.eval_data):
@@ -65,7 +67,7 @@ def check_evaluation(options: Options, arguments: RetrieverTrainingArguments) ->
         raise UserError("--early_stopping_patience needs --eval_data FOLDER and --eval_strategy steps (or epoch)")
 
 
-def check_scores(rows: list[TrainingRow], options: Options) -> None:
+def check_scores(rows: list[TrainingRow], options: RetrieverArguments) -> None:
     """Raise `UserError` if there is nothing to distil."""
     if options.distillation_weight and not any(row.pos_scores and row.neg_scores for row in rows):
         raise UserError(
@@ -74,7 +76,7 @@ def check_scores(rows: list[TrainingRow], options: Options) -> None:
         )
 
 
-def batches(groups: Groups, options: Options, arguments: RetrieverTrainingArguments) -> Batches:
+def batches(groups: Groups, options: RetrieverArguments, arguments: RetrieverTrainingArguments) -> Batches:
     """Return the batches that the options name."""
     return Batches(
         groups, arguments.per_device_train_batch_size, arguments.world_size,
@@ -82,7 +84,9 @@ def batches(groups: Groups, options: Options, arguments: RetrieverTrainingArgume
     )  # fmt: skip
 
 
-def build_trainer(options: Options, arguments: RetrieverTrainingArguments, groups: Groups) -> "RetrieverTrainer":
+def build_trainer(
+    options: RetrieverArguments, arguments: RetrieverTrainingArguments, groups: Groups
+) -> "RetrieverTrainer":
     """Return the trainer of the model, the loss and the batches that the options name."""
     from finbert2.retriever.loss import Contrastive, Objective
     from finbert2.retriever.trainer import RetrieverTrainer
@@ -105,7 +109,7 @@ def build_trainer(options: Options, arguments: RetrieverTrainingArguments, group
     return trainer
 
 
-def dims(options: Options, width: int) -> tuple[int, ...]:
+def dims(options: RetrieverArguments, width: int) -> tuple[int, ...]:
     """Return the lengths of vectors that are trained, the whole one always among them; none without Matryoshka."""
     wrong = [dim for dim in options.matryoshka_dims if not 0 < dim <= width]
     if wrong:
@@ -113,7 +117,7 @@ def dims(options: Options, width: int) -> tuple[int, ...]:
     return tuple(sorted({*options.matryoshka_dims, width}, reverse=True)) if options.matryoshka_dims else ()
 
 
-def load_guide(options: Options, model: "SentenceTransformer") -> "SentenceTransformer | None":
+def load_guide(options: RetrieverArguments, model: "SentenceTransformer") -> "SentenceTransformer | None":
     """Return the encoder that judges false negatives, reading the same packed tokens as the one that is trained."""
     if options.guide_model is None:
         return None
@@ -127,7 +131,7 @@ def load_guide(options: Options, model: "SentenceTransformer") -> "SentenceTrans
     return guide
 
 
-def load_model(options: Options) -> "SentenceTransformer":
+def load_model(options: RetrieverArguments) -> "SentenceTransformer":
     """Return the encoder in fp32 with the instruction as its query prompt."""
     model = encoder.load_sentence_transformer(options.model_name_or_path, pooling=options.sentence_pooling_method)
     folder.check(model, options.model_name_or_path)
@@ -156,7 +160,11 @@ def load_model(options: Options) -> "SentenceTransformer":
 
 
 def finish(
-    trainer: "RetrieverTrainer", options: Options, arguments: RetrieverTrainingArguments, counts: dict, seconds: float
+    trainer: "RetrieverTrainer",
+    options: RetrieverArguments,
+    arguments: RetrieverTrainingArguments,
+    counts: dict,
+    seconds: float,
 ) -> None:
     """Write the model folder, its card and the results, in that order."""
     output_dir, steps = Path(arguments.output_dir or ""), trainer.state.global_step

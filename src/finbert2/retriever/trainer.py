@@ -11,9 +11,9 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 
 from finbert2 import encoder
 from finbert2.retriever import ranking
+from finbert2.retriever.batches import Batches, Groups
 from finbert2.retriever.benchmark import Benchmark
 from finbert2.retriever.collate import Collator
-from finbert2.retriever.draw import Batches, Groups
 from finbert2.retriever.loss import Contrastive, drain
 from finbert2.retriever.metrics import measure
 from finbert2.retriever.ranking import Run

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finbert2.errors import UserError
-from finbert2.retriever.lexical import K1, B, bigrams
+from finbert2.retriever.bm25 import K1, B, bigrams
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient

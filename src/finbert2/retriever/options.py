@@ -10,7 +10,7 @@ METRIC = "eval_ndcg@10"
 
 
 @dataclasses.dataclass
-class Options:
+class RetrieverArguments:
     """What is trained on what."""
 
     train_data: list[str] = args.option("files or folders of FlagEmbedding rows: query, pos, neg; each is one source")
