@@ -17,7 +17,8 @@ ENCODER = (
     "--intermediate_size",
     "1024",
 )
-BATCH, LABEL_RATE = 16, "2e-4"  # texts a step of fine-tuning: with 8 the sample's SC_4 fell back to one class
+# Rows a step of fine-tuning: with 8 the sample's SC_4 fell back to one class; the retriever gains by small steps.
+BATCH, LABEL_RATE = 16, "2e-4"
 SHORT_BYTES = 120  # a row of about 40 Chinese characters in UTF-8
 QUERY = "美联储加息对科技股的影响"
 
@@ -50,7 +51,7 @@ class Scale:
 SMALL = Scale(
     packed_rows=1, corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=620, retromae_steps=600,
     train_rows=3_000, test_rows=2_000, label_steps=200, label_epochs=5, tag_steps=140,
-    retrieval_rows=1_000, retrieval_epochs=5, passages=5_000, titles=5_000,
+    retrieval_rows=1_000, retrieval_epochs=15, passages=5_000, titles=5_000,
 )  # fmt: skip
 LARGE = Scale(
     packed_rows=4, corpus_documents=30_000, words=4_000, pieces=16_000, mlm_steps=450, retromae_steps=200,
@@ -216,13 +217,14 @@ def retrieval(found: Inventory, output: Path, model: str | None, size: Scale) ->
         ), path.parent, f"{name}.jsonl.results.json")
         for name, path in mined.items()
     ]  # fmt: skip
+    # After minutes of pretraining the mean of the tokens learns faster than [CLS] (`benchmarks/retriever_pooling.py`).
+    rate, batch, pooling = ("2e-5", "32", "cls") if model else ("1e-3", str(BATCH), "mean")
     if mined:
         made.append(Step("retriever/train", "Fin-retriever/contrastive_finetune.sh", (
             "--model_name_or_path", start, "--train_data", *map(str, mined.values()), "--train_group_size", "2",
             "--temperature", "0.05", "--query_max_len", "48", "--passage_max_len", "96",
-            "--learning_rate", "2e-5" if model else "3e-4",  # at 1e-3 all vectors fell together
-            "--num_train_epochs", str(size.retrieval_epochs), "--per_device_train_batch_size", "32",
-            "--output_dir", trained,
+            "--learning_rate", rate, "--per_device_train_batch_size", batch, "--sentence_pooling_method", pooling,
+            "--num_train_epochs", str(size.retrieval_epochs), "--output_dir", trained,
         ), Path(trained)))  # fmt: skip
     made = chain(made, after="retromae")
     last = made[-1].name if made else "retromae"
