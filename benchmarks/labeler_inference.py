@@ -20,13 +20,13 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import random_model
 import torch
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, pipeline
+from transformers import pipeline
 
 from finbert2 import files, runtime
 from finbert2.labeler import data, export
-from finbert2.labeler.model import Labeler, Prediction, Settings
-from finbert2.tokenizer.base import train_base
+from finbert2.labeler.model import Labeler, Prediction
 
 LENGTH, BATCH = 512, 32
 PIPELINE_BATCHES = (1, 4, 16)
@@ -43,13 +43,7 @@ def sc2_texts(folder: Path, count: int) -> list[str]:
 
 def base_labeler(texts: list[str], folder: Path) -> Labeler:
     """Return a two-class BERT-base with random weights and a character vocabulary, saved in the folder."""
-    train_base(texts, 8000).save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    torch.manual_seed(0)
-    model = BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), num_labels=2))
-    labeler = Labeler(model, tokenizer, Settings("classification", LENGTH, "head"))
-    labeler.save(folder)
-    return labeler
+    return random_model.labeler(folder, "base", texts, 2, LENGTH)
 
 
 def original(labeler: Labeler, texts: list[str]) -> list[str]:

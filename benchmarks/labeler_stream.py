@@ -14,12 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+import random_model
 
 from finbert2 import files, runtime
-from finbert2.labeler.model import Labeler, Settings
-from finbert2.tokenizer.base import train_base
 
 TITLES = Path(__file__).parents[1] / "Fin-Topicmodel" / "sample_titles.csv"
 
@@ -33,24 +30,12 @@ def main() -> None:
     runs = {}
     with tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary) / "model"
-        small_labeler(titles, model)
+        random_model.labeler(model, "tiny", titles, 3, 64, vocabulary=4000)
         for rows in (options.rows // 10, options.rows):
             runs[str(rows)] = measure(model, titles, rows, Path(temporary))
             print(rows, runs[str(rows)], flush=True)
     results = {"rows": runs, "machine": runtime.machine(), "versions": runtime.versions()}
     files.write_json(Path(__file__).parent / "results" / "labeler_stream.json", results)
-
-
-def small_labeler(titles: list[str], folder: Path) -> None:
-    """Write a classifier of three labels, 2 layers × 128, with a character vocabulary."""
-    train_base(titles, 4000).save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512,
-        num_labels=3,
-    )  # fmt: skip
-    Labeler(BertForSequenceClassification(config), tokenizer, Settings("classification", 64)).save(folder)
 
 
 def measure(model: Path, titles: list[str], rows: int, folder: Path) -> dict[str, float]:

@@ -17,29 +17,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import random_model
+
 from finbert2 import files, runtime
 
 RESULTS = Path(__file__).parent / "results" / "labeler_train.json"
 ARMS = ("ours", "transformers")
-SHAPES = {"small": (4, 256, 4), "base": (12, 768, 12)}  # layers, width, heads
-
-
-def model_folder(folder: Path, shape: str, texts: list[str], classes: int) -> None:
-    """Write a classifier with weights from seed 0 and a tokenizer of the texts' characters."""
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification
-
-    from finbert2.tokenizer.base import train_base
-
-    tokenizer = train_base(texts, 8000)
-    tokenizer.save_pretrained(folder)
-    layers, width, heads = SHAPES[shape]
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
-        intermediate_size=4 * width, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=classes,
-    )  # fmt: skip
-    BertForSequenceClassification(config).save_pretrained(folder)
 
 
 def work(options: argparse.Namespace) -> None:
@@ -104,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--task", default="news_category")
-    parser.add_argument("--shape", choices=SHAPES, default="small")
+    parser.add_argument("--shape", choices=("small", "base"), default="small")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--max_seq_length", type=int, default=512)
     parser.add_argument("--fp32", action="store_true")
@@ -117,12 +100,17 @@ def main() -> None:
     if options.arm:
         work(options)
         return
+    from transformers import BertForSequenceClassification
+
     from finbert2.labeler import data
 
     rows = data.read_examples(options.data / "classification" / options.task / "train.csv")
     parts: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
     with tempfile.TemporaryDirectory() as folder:
-        model_folder(Path(folder), options.shape, [row.text for row in rows], len(data.label_list(rows)))
+        random_model.make(
+            BertForSequenceClassification, Path(folder), options.shape, [row.text for row in rows],
+            num_labels=len(data.label_list(rows)), hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        )  # fmt: skip
         for _ in range(options.rounds):
             for arm in ARMS:
                 command = [sys.executable, __file__, *sys.argv[1:], "--arm", arm, "--model", folder]

@@ -24,31 +24,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import random_model
+
 from finbert2 import files, packing, runtime
 
 RESULTS = Path(__file__).parent / "results" / "retriever_train.json"
 ARMS = ("ours", "ours_gradcache", "sentence_transformers", "sentence_transformers_cached", "flag_embedding")
-SHAPES = {"small": (4, 256, 4), "base": (12, 768, 12)}  # layers, width, heads
 TEMPERATURE, LENGTH = 0.01, 512
-
-
-def model_folder(folder: Path, shape: str, texts: list[str]) -> None:
-    """Write a BERT with weights from seed 0 and a tokenizer of the texts' characters."""
-    import torch
-    from transformers import BertConfig, BertModel
-
-    from finbert2.tokenizer.base import train_base
-
-    tokenizer = train_base(texts, 8000)
-    tokenizer.model_max_length = LENGTH
-    tokenizer.save_pretrained(folder)
-    layers, width, heads = SHAPES[shape]
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
-        intermediate_size=4 * width, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder)
 
 
 def groups_of(data: str, queries: int, group: int) -> Iterator[list[Any]]:
@@ -194,7 +176,7 @@ def main() -> None:
     """Measure one setting and put it into the results file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", required=True)
-    parser.add_argument("--shape", choices=SHAPES, default="small")
+    parser.add_argument("--shape", choices=("small", "base"), default="small")
     parser.add_argument("--queries", type=int, default=8)
     parser.add_argument("--group", type=int, default=15)
     parser.add_argument("--bf16", action="store_true")
@@ -211,6 +193,8 @@ def main() -> None:
     if options.arm:
         work(options)
         return
+    from transformers import BertModel
+
     texts = [
         text
         for _, batch in zip(range(20), groups_of(options.data, 64, 15), strict=False)
@@ -218,12 +202,14 @@ def main() -> None:
         for text in g.passages
     ]
     with tempfile.TemporaryDirectory() as folder:
-        model_folder(Path(folder), options.shape, texts)
+        random_model.make(
+            BertModel, Path(folder), options.shape, texts, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+        )
         arms, left_out = measure(options, folder)
     losses = [one["first_loss"] for one in arms.values()]
     if not options.bf16 and max(losses) - min(losses) > 1e-4:
         sys.exit(f"the arms do not compute the same loss: {losses}")
-    ours = arms.get("ours", arms["ours_gradcache"])["rows_per_second"]
+    ours = (arms.get("ours") or arms["ours_gradcache"])["rows_per_second"]
     ratios = {arm: ours / one["rows_per_second"] for arm, one in arms.items() if not arm.startswith("ours")}
     keys = ("shape", "queries", "group", "tokens", "texts", "warmup", "steps", "rounds", "memory_gib")
     setting = {key: getattr(options, key) for key in keys} | {"precision": "bf16" if options.bf16 else "fp32"}
