@@ -35,8 +35,8 @@ TEMPERATURE, LENGTH = 0.01, 512
 
 def groups_of(data: str, queries: int, group: int) -> Iterator[list[Any]]:
     """Yield batches of groups, the same for every arm."""
+    from finbert2.retriever.batches import Batches, Groups
     from finbert2.retriever.data import read_training_rows
-    from finbert2.retriever.draw import Batches, Groups
 
     rows, _ = read_training_rows(sorted(Path(data).glob("*/train_flagembedding.jsonl")))
     groups = Groups(rows, group, "为这个句子生成表示以用于检索相关文章：", seed=0)

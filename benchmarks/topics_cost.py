@@ -45,7 +45,7 @@ Step = tuple[str, ...]
 
 
 def read(path: str, number: int) -> tuple[list[str], np.ndarray]:
-    """Return some of the titles (those of topics_quality.py at 20,000) and their rows."""
+    """Return a sample of the titles drawn with seed 0, in the order of the file, and their rows."""
     titles = [str(row.values["title"]).strip() for row in files.read_rows(path)]
     chosen = np.sort(np.random.default_rng(0).choice(len(titles), min(number, len(titles)), replace=False))
     return [titles[n] for n in chosen], chosen

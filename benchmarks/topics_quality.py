@@ -21,18 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import topics_cost
 
 from finbert2 import files, runtime
 from finbert2.topics import cluster, quality
 from finbert2.topics.counts import Counts, class_tfidf, count, top_words, topic_counts, vocabulary_of
 from finbert2.topics.fit import place
-from finbert2.topics.model import load_tokenizer
 from finbert2.topics.run import TopicArguments
 from finbert2.topics.vectors import fit_space
-from finbert2.topics.words import Segmenter, read_words
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGE = ROOT / "Fin-Topicmodel"
 TITLES, SEEDS, WARM = 20_000, 5, 2_000
 Labels = dict[str, Any]
 
@@ -69,12 +67,10 @@ class Material:
 
 def read(path: str, work: Path) -> Material:
     """Return the sample: 20,000 rows drawn with seed 0, in the file's order."""
-    rows = list(files.read_rows(path))
-    chosen = np.sort(np.random.default_rng(0).choice(len(rows), min(TITLES, len(rows)), replace=False))
-    titles = [str(rows[n].values["title"]).strip() for n in chosen]
-    industries = [str(rows[n].values["industry"]) for n in chosen]
-    lists = read_words(STAGE / "userdict.txt"), read_words(STAGE / "stopwords_cn.txt")
-    words, parts = Segmenter(*lists, load_tokenizer(str(work / "encoder"))).words_and_parts(titles)
+    titles, chosen = topics_cost.read(path, TITLES)
+    all_industries = [str(row.values["industry"]) for row in files.read_rows(path)]
+    industries = [all_industries[n] for n in chosen]
+    words, parts = topics_cost.segmenter(work).words_and_parts(titles)
     counts = count(words, vocabulary_of(words))
     return Material(titles, industries, np.load(work / "vectors.npy")[chosen], words, parts, counts)
 
