@@ -24,7 +24,7 @@ from transformers import AutoTokenizer
 from finbert2 import files, runtime
 from finbert2.segment import segmenter, word_boundaries
 from finbert2.tokenizer import matching, train, unigram
-from finbert2.tokenizer.base import train_base
+from finbert2.tokenizer.base_tokenizer import train_base
 from finbert2.tokenizer.extend import MARKS, extend_tokenizer
 from finbert2.tokenizer.measure import Cutter, measure, of_huggingface, of_sentencepiece
 

@@ -11,7 +11,7 @@ def make(kind: Any, folder: Path, shape: str, texts: list[str], vocabulary: int 
     import torch
     from transformers import BertConfig
 
-    from finbert2.tokenizer.base import train_base
+    from finbert2.tokenizer.base_tokenizer import train_base
 
     tokenizer = train_base(texts, vocabulary)
     tokenizer.model_max_length = 512

@@ -23,7 +23,7 @@ WORDS = ["营业收入", "同比增长", "净利润", "存款准备金率", "新
 @pytest.fixture(scope="session")
 def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A BERT tokenizer of the characters of `TEXTS` with six domain words."""
-    from finbert2.tokenizer.base import train_base
+    from finbert2.tokenizer.base_tokenizer import train_base
     from finbert2.tokenizer.extend import extend_tokenizer
 
     folder = tmp_path_factory.mktemp("tokenizer")

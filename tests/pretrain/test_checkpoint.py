@@ -110,7 +110,7 @@ def test_windows_hold_a_token(tiny_bert, corpus_file, capsys):
 
 def test_ids_are_compared_with_a_checkpoint_on_the_hub(tiny_bert, without_head, tmp_path, monkeypatch):
     """Hub names like folders; a checkpoint without a tokenizer has nothing to compare with."""
-    from finbert2.tokenizer.base import train_base
+    from finbert2.tokenizer.base_tokenizer import train_base
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     for file in ("tokenizer.json", "tokenizer_config.json"):
@@ -151,7 +151,7 @@ def test_a_tokenizer_of_another_model_is_refused(tiny_bert, corpus_file, tmp_pat
 
 def test_a_tokenizer_with_other_ids_is_refused(tiny_bert, corpus_file, tmp_path, capsys):
     """As many tokens, but in other places: the first that moved is named."""
-    from finbert2.tokenizer.base import train_base
+    from finbert2.tokenizer.base_tokenizer import train_base
 
     train_base(["甲乙丙丁戊己庚辛" * 3], 200).save_pretrained(tmp_path / "other")
     message = refused(flags(corpus_file, tmp_path / "out", "--model_name_or_path", tiny_bert, "--tokenizer_name",

@@ -223,7 +223,7 @@ def refused(arguments: list[str], capsys) -> str:
 
 def test_new_rows_without_added_words_are_refused(tiny_bert, corpus_file, tmp_path, capsys):
     """A tokenizer of characters alone has no new rows."""
-    from finbert2.tokenizer.base import train_base
+    from finbert2.tokenizer.base_tokenizer import train_base
 
     train_base(["甲乙丙丁戊己庚辛" * 3], 200).save_pretrained(tmp_path / "plain")
     message = refused(flags(corpus_file, tmp_path / "out", "--tokenizer_name", str(tmp_path / "plain"), "--hidden_size",

@@ -6,7 +6,7 @@ import torch
 from finbert2 import files
 from finbert2.errors import UserError
 from finbert2.tokenizer import train
-from finbert2.tokenizer.base import train_base
+from finbert2.tokenizer.base_tokenizer import train_base
 
 from ..conftest import TEXTS, WORDS
 from .test_train import corpus, load, refused, trained

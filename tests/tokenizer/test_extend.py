@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from finbert2 import encoder
-from finbert2.tokenizer.base import train_base
+from finbert2.tokenizer.base_tokenizer import train_base
 from finbert2.tokenizer.embeddings import cooccurrences, extend_model, focus, means, sparsemax
 from finbert2.tokenizer.extend import MARKS, added_words, extend_tokenizer, missing_marks
 

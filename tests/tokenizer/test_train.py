@@ -8,7 +8,7 @@ import pytest
 
 from finbert2 import files
 from finbert2.tokenizer import evaluate, train
-from finbert2.tokenizer.base import train_base
+from finbert2.tokenizer.base_tokenizer import train_base
 
 from ..conftest import TEXTS
 

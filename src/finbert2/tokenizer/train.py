@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from finbert2 import args, encoder, files, runtime, vocabulary
 from finbert2.errors import UserError
 from finbert2.tokenizer import unigram
-from finbert2.tokenizer.base import train_base
+from finbert2.tokenizer.base_tokenizer import train_base
 from finbert2.tokenizer.extend import added_words, extend_tokenizer, missing_marks
 from finbert2.tokenizer.reading import Corpus, Sample, Survey, draw, survey
 
