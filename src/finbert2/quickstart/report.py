@@ -1,12 +1,11 @@
 """From the steps' results to `results.json`, a table for the terminal and one page for a browser."""
 
-import importlib.resources
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finbert2 import files, plots
+from finbert2 import files, pages, plots
 from finbert2.quickstart import plan
 from finbert2.quickstart.inventory import Inventory
 
@@ -194,13 +193,10 @@ class Section:
 
 def page(output: Path, results: Results, folder: str | None) -> str:
     """Return the self-contained report page."""
-    import jinja2
-
     from finbert2.quickstart.sections import sections
 
-    source = importlib.resources.files("finbert2.quickstart").joinpath("report.html").read_text(encoding="utf-8")
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return template.render(
+    return pages.render(
+        "finbert2.quickstart", "report.html",
         sections=sections(output, results["stages"]), results=results, data=folder or "样例数据",
         absent=results["absent"], figure=plots.svg,
     )  # fmt: skip
