@@ -62,7 +62,7 @@ def test_tokens_that_tear_words_and_tokens_that_unite_them():
 @pytest.fixture
 def model_file(tmp_path):
     path = tmp_path / "unigram.model"
-    path.write_bytes(unigram.train_unigram(["营业收入同比增长"] * 50, 20, 1000, seed=0, threads=1))
+    path.write_bytes(unigram.train_unigram(["营业收入同比增长"] * 50, 20))
     return str(path)
 
 

@@ -34,6 +34,14 @@ def test_a_sample_is_a_share_of_the_documents_and_the_same_each_time(many, tmp_p
     assert draw(corpus, survey(corpus), 5000, seed=0) == sample
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_sample_smaller_than_a_document_is_one_document(many, seed):
+    found = survey(many)
+    sample = draw(many, found, 1, seed)
+    assert len(sample.texts) == len(sample.sources) == 1 and sample.share == 1 / found.characters
+    assert {draw(many, found, 1, seed).texts[0] for seed in range(9)} > {sample.texts[0]}
+
+
 def test_binary_records_are_counted_when_errors_are_skipped(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"a\0b\nc\n")

@@ -2,6 +2,8 @@ import json
 import os
 import random
 import re
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -157,6 +159,21 @@ def test_a_run_killed_before_its_end_makes_the_same_tokenizer(corpus, tmp_path, 
     assert (tmp_path / "o" / "unigram.model").stat().st_mtime_ns == learnt  # the slow part is not done again
 
 
+def test_another_process_on_one_core_makes_the_same_tokenizer(corpus, tmp_path):
+    """Neither hashes nor the number of cores nor a draw that nobody seeded has a say."""
+    flags = ("--max_sentences", "40", "--max_characters", "1000", "--num_added_tokens", "8")
+    trained(corpus, tmp_path / "a", *flags)
+    one_core = (
+        "import os, sys; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]) if sys.platform == 'linux' else None"
+    )
+    program = f"{one_core}; from finbert2.tokenizer import train; train.main()"
+    again = ("--corpus", str(corpus), "--output_dir", str(tmp_path / "b"), "--unigram_vocab_size", "200",
+             "--base_vocab_size", "400", *flags)  # fmt: skip
+    subprocess.run([sys.executable, "-c", program, *again], check=True, env=os.environ | {"PYTHONHASHSEED": "7"})
+    for name in ("tokenizer.json", "words.csv", "parity.jsonl", "unigram.model"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
 def test_a_unigram_model_older_than_the_corpus_is_learnt_anew(corpus, tmp_path, monkeypatch):
     (tmp_path / "unigram.model").write_bytes(b"old")
     os.utime(tmp_path / "unigram.model", (0, 0))
@@ -299,6 +316,10 @@ def test_a_full_disk_is_noticed_before_work(corpus, tmp_path, capsys, monkeypatc
     monkeypatch.setattr(train.shutil, "disk_usage", lambda path: _ntuple_diskusage(10, 10, 3 * 2**20))
     message = refused(capsys, "--corpus", corpus, "--output_dir", tmp_path / "o")
     assert message == (f"error: {tmp_path}/o has 3 MiB free, 64 are needed: make room or go elsewhere\n")
+
+
+def test_a_sample_of_less_than_a_document(corpus, tmp_path):
+    assert trained(corpus, tmp_path / "o", "--max_characters", "1")["documents"] == 60
 
 
 def test_one_very_long_line(tmp_path):

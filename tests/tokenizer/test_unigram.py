@@ -14,12 +14,12 @@ def test_lines_are_cut_where_sentencepiece_would_pass_over_them(length):
 
 def test_proposed_words_are_the_pure_chinese_pieces_of_two_to_six():
     texts = ["营业收入同比增长，净利润下降12%"] * 20 + ["净利润同比增长EPS"] * 20
-    model = unigram.train_unigram(texts, 60, 1000, seed=0, threads=1)
+    model = unigram.train_unigram(texts, 60)
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     pieces = [processor.id_to_piece(number).replace("\u2581", "") for number in range(len(processor))]
     wanted = [piece for piece in pieces if 2 <= len(piece) <= 6 and all("\u4e00" <= c <= "\u9fff" for c in piece)]
     assert unigram.proposed_words(model) == list(dict.fromkeys(wanted)) and wanted
-    assert unigram.train_unigram(texts, 60, 1000, seed=0, threads=1) == model
+    assert unigram.train_unigram(texts, 60) == model
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_what_is_chinese(word, chinese):
 
 def test_a_corpus_without_anything_to_learn():
     with pytest.raises(UserError, match=r"^the corpus is too small to learn words from \(.*\): give more text$"):
-        unigram.train_unigram(["", ""], 100, 1000, seed=0, threads=1)
+        unigram.train_unigram(["", ""], 100)
 
 
 def test_memory_is_that_of_the_sample():

@@ -92,13 +92,15 @@ class Sample:
 
 
 def draw(corpus: Corpus, found: Survey, max_characters: int, seed: int) -> Sample:
-    """Return a sample of about `max_characters` of the corpus: all of it if it is smaller."""
+    """Return a sample of about `max_characters` of the corpus: all of it if it is smaller, at least one document."""
     share = min(1.0, max_characters / found.characters)
     chance = random.Random(seed)
+    limit = max(share, min(chance.random() for _ in range(found.documents)))
+    chance.seed(seed)
     numbers: dict[str, Any] = {name: number for number, name in enumerate(found.names())}
     texts, sources = [], []
     for source, text in corpus.documents():
-        if share == 1 or chance.random() < share:
+        if chance.random() <= limit:
             texts.append(text)
             sources.append(numbers.get(source, len(numbers) - 1))
     return Sample(texts, sources, list(numbers), share)

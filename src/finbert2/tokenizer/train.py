@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finbert2 import args, encoder, files, runtime, vocabulary
+from finbert2 import args, encoder, files, vocabulary
 from finbert2.errors import UserError
 from finbert2.tokenizer import unigram
 from finbert2.tokenizer.base_tokenizer import train_base
@@ -166,9 +166,8 @@ def propose(corpus: Corpus, found: Survey, path: Path, options: TokenizerArgumen
         f"{found.documents:,}", found.characters / 1e6, f"{options.unigram_vocab_size:,}", needed / 2**30, free / 2**30,
     )  # fmt: skip
     unigram.check_memory(needed, free, options.max_sentences)
-    model = unigram.train_unigram(
-        corpus.texts(), options.unigram_vocab_size, options.max_sentences, options.seed, runtime.cores()
-    )
+    share = unigram.share_of(found.lines, options.max_sentences)
+    model = unigram.train_unigram(corpus.texts(), options.unigram_vocab_size, share, options.seed)
     files.write_bytes(path, model)
     return unigram.proposed_words(model)
 
