@@ -231,6 +231,17 @@ def test_documents_of_files_folders_and_saved_datasets(tmp_path):
     assert rows[2].values["n"] == 1 and rows[2].place == f"{tmp_path / 'saved'} line 1"
 
 
+def test_documents_of_a_saved_dataset_with_splits(tmp_path):
+    import datasets
+
+    saved = datasets.DatasetDict({part: datasets.Dataset.from_dict({"text": [part]}) for part in ("train", "test")})
+    saved.save_to_disk(tmp_path / "saved")
+    rows = list(files.read_documents([tmp_path / "saved"]))
+    assert [row.place for row in rows] == [f"{tmp_path}/saved/{part} line 1" for part in ("test", "train")]
+    assert [row.values for row in rows] == [{"text": "test"}, {"text": "train"}]
+    assert [path.suffix for path in files.of_corpus([tmp_path / "saved"])].count(".arrow") == 2
+
+
 def test_documents_without_a_text(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "甲"}\n{"body": "乙"}\n')
     assert message(list, files.read_documents([path])) == (

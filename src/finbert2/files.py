@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -94,13 +95,13 @@ def read_rows(path: str | Path, skip: Skip = malformed.stop) -> Iterator[Row]:
 
 
 def read_documents(paths: Iterable[str | Path], field: str = "text", skip: Skip = malformed.stop) -> Iterator[Row]:
-    """Yield the records of files, folders of files and saved `datasets` folders that have a text in `field`.
+    """Yield the records of files, folders of files and saved `datasets` folders, all splits, with a text in `field`.
 
     Empty texts are passed over. Raises `UserError` for a record without the field; what cannot be read goes to `skip`.
     """
     for path in map(Path, paths):
-        rows = read_saved_dataset(path) if is_saved(path) else read_all(expand([path]), skip)
-        for row in rows:
+        saved = saved_folders(path)
+        for row in chain.from_iterable(map(read_saved_dataset, saved)) if saved else read_all(expand([path]), skip):
             text = row.require(field)
             if not isinstance(text, str):
                 raise UserError(f"{row.place} has {text!r:.40} for '{field}': a text was expected")
@@ -117,6 +118,12 @@ def read_all(paths: Iterable[Path], skip: Skip = malformed.stop) -> Iterator[Row
 def is_saved(path: Path) -> bool:
     """Tell whether a folder was written by `datasets.Dataset.save_to_disk`."""
     return (path / "dataset_info.json").exists()
+
+
+def saved_folders(path: Path) -> list[Path]:
+    """Return the folders of `datasets.Dataset.save_to_disk` that a path is or, saved as a `DatasetDict`, holds."""
+    inside = sorted(path.iterdir()) if (path / "dataset_dict.json").exists() else [path]
+    return [folder for folder in inside if is_saved(folder)]
 
 
 def read_saved_dataset(folder: Path) -> Iterator[Row]:

@@ -43,10 +43,7 @@ def sources(paths: Sequence[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        if (path / "dataset_dict.json").exists():
-            found += sorted(part for part in path.iterdir() if files.is_saved(part))
-        else:
-            found += [path] if files.is_saved(path) else files.expand([path], SUFFIXES)
+        found += files.saved_folders(path) or files.expand([path], SUFFIXES)
     for path in found:
         if path.is_file() and lines.suffix(path) not in SUFFIXES:
             raise UserError(
