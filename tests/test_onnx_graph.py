@@ -44,15 +44,17 @@ def test_a_graph_gets_its_name_only_when_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_graph, "quantise", lambda path, output: output.write_text("int8"))
     monkeypatch.setattr(onnx_graph, "fuse_attention", fuse)
 
-    def export(heads):
-        config = SimpleNamespace(num_attention_heads=heads)
-        return onnx_graph.export(None, config, {}, "logits", 128, 1, tmp_path / "onnx", ["a.onnx", "b.onnx"])
+    def export(heads, int8=True):
+        config, names = SimpleNamespace(num_attention_heads=heads), ["a.onnx", "b.onnx"]
+        return onnx_graph.export(None, config, {}, "logits", 128, 1, tmp_path / "onnx", names, int8)
 
     assert export(2) == [tmp_path / "onnx" / "a.onnx", tmp_path / "onnx" / "b.onnx"]
     with pytest.raises(KeyboardInterrupt):
         export(0)
     found = {path.name: path.read_text() for path in (tmp_path / "onnx").iterdir()}
     assert found == {"a.onnx": "fp32, 2 heads", "b.onnx": "int8, 2 heads"}
+    assert export(4, int8=False) == [tmp_path / "onnx" / "a.onnx"]  # and no int8 graph of the weights of before
+    assert [path.name for path in (tmp_path / "onnx").iterdir()] == ["a.onnx"]
 
 
 @pytest.mark.slow

@@ -42,20 +42,23 @@ def session(path: Path, threads: int) -> Any:
 
 def export(
     model: Any, config: Any, inputs: dict[str, Any], output: str, longest: int, wanted: int, folder: Path,
-    names: Sequence[str],
+    names: Sequence[str], int8: bool,
 ) -> list[Path]:  # fmt: skip
-    """Write a module's graph into `folder` in fp32 and, if `names` has a second one, in int8; return the files.
+    """Write a module's graph into `folder`, in fp32 and with `int8` quantised, by these two `names`; return the files.
 
-    They get their names only when whole. What the others say is said at `write`.
+    They get their names only when whole. Without `int8` one of an earlier export goes: it is of other weights. What the
+    others say is said at `write`.
     """
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as part:
-        written = [Path(part) / name for name in names]
+        written = [Path(part) / name for name in names[: 1 + int8]]
         write(model, config, inputs, output, longest, wanted, written[0])
-        if len(written) > 1:
+        if int8:
             quantise(*written)
         for path in written:
             fuse_attention(path, config.num_attention_heads)
+        if not int8:
+            (folder / names[1]).unlink(missing_ok=True)
         return [path.replace(folder / path.name) for path in written]
 
 

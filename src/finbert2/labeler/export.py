@@ -61,8 +61,8 @@ def export(labeler: Labeler, folder: Path, int8: bool) -> None:
     batch = labeler.tokenizer(PROBE[:2], return_tensors="pt", padding=True)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     longest, wanted = labeler.settings.max_seq_length, onnx_graph.ALL if is_tagger(model) else 1
-    names = list(FILES.values())[: 1 + int8]
-    onnx_graph.export(model, model.config, inputs, "logits", longest, wanted, folder / FOLDER, names)
+    names = list(FILES.values())
+    onnx_graph.export(model, model.config, inputs, "logits", longest, wanted, folder / FOLDER, names, int8)
 
 
 def compare(labeler: Labeler, other: Labeler, texts: list[str]) -> dict[str, Any]:

@@ -58,10 +58,11 @@ def export(folder: str | Path, quantise: bool = True) -> list[Path]:
     batch = tokenizer(["加息", "美联储加息对科技股的影响"], padding=True, return_tensors="pt")
     batch.setdefault("token_type_ids", torch.zeros_like(batch["input_ids"]))
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
-    names = [Path(name).name for name in (FP32, INT8)[: 1 + quantise]]
+    names = [Path(name).name for name in (FP32, INT8)]
     return onnx_graph.export(
-        wrapped(model.float()), model.config, inputs, "last_hidden_state", 512, onnx_graph.ALL, folder / "onnx", names
-    )
+        wrapped(model.float()), model.config, inputs, "last_hidden_state", 512, onnx_graph.ALL, folder / "onnx", names,
+        quantise,
+    )  # fmt: skip
 
 
 def setting(path: Path, name: str, default: Any) -> Any:
