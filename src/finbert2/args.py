@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import transformers
 from transformers import HfArgumentParser
 
-from finbert2 import files, runtime, usage
+from finbert2 import files, runtime, uploads, usage
 from finbert2.errors import UserError
 
 # A run is the same run on another machine and by other means: these do not tell runs apart.
@@ -21,6 +21,7 @@ NOT_PART_OF_A_RUN = {
     *("output_dir", "local_rank", "logging_steps", "logging_first_step", "disable_tqdm", "report_to", "run_name"),
     *("dataloader_num_workers", "save_steps", "save_strategy", "save_total_limit", "use_cpu", "ddp_backend"),
     *("resume_from_checkpoint", "num_proc", "bf16", "push_to_hub", "hub_token", "hub_model_id", "project"),
+    *("hub_private_repo", "hub_revision", "hub_strategy", "hub_always_push"),
     *("executor", "slurm_partition", "slurm_time", "ddp_timeout", "cache_dir"),
 }
 SECRETS = ("hub_token",)
@@ -59,6 +60,8 @@ class TrainingArguments(transformers.TrainingArguments):
             raise ValueError(f"--learning_rate is {self.learning_rate}: 0 or more was expected")
         if self.bf16 and not runtime.has_bf16():
             raise ValueError("--bf16 was asked for, but this device has no bf16 in hardware: leave the flag out")
+        if self.push_to_hub:
+            uploads.check_name(self.hub_model_id or Path(self.output_dir or "").resolve().name)
         self.publish, self.push_to_hub = self.push_to_hub, False
         if self.bf16 is None:
             self.bf16 = runtime.has_bf16() and not self.fp16

@@ -31,6 +31,17 @@ def left_behind(kind: str) -> list[str]:
     return [pattern for name in names for pattern in (name, f"*/{name}")] + AT_THE_TOP
 
 
+def check_name(repo: str) -> None:
+    """Raise `ValueError` for what cannot be a repository's name: told before a training, not after it."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ValueError(f"'{repo}' cannot be a repository's name: give another by --hub_model_id ({error})") from None
+
+
 def upload(
     folder: Path,
     repo: str,
@@ -46,10 +57,11 @@ def upload(
     it: the upload can be repeated by `hub push`.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     # Refused, offline, no network: the base class is the network library's own error, which changes with the client.
-    refusals: tuple[Any, ...] = (HfHubHTTPError, HfHubHTTPError.__bases__[0], OfflineModeIsEnabled, OSError)
+    network = (HfHubHTTPError, HfHubHTTPError.__bases__[0], OfflineModeIsEnabled, OSError)
+    refusals: tuple[Any, ...] = (*network, HFValidationError)
     api = HfApi(token=token)
     try:
         name = api.create_repo(repo, repo_type=kind, private=private, exist_ok=True).repo_id
@@ -61,6 +73,7 @@ def upload(
         ))  # fmt: skip
     except refusals as error:
         again = f"finbert2 hub push --folder {folder} --repo {repo if '/' in repo else f'OWNER/{repo}'} --kind {kind}"
+        again += f" --revision {revision} --private {bool(private)}"
         raise UserError(
             f"{folder} is whole, but {repo} could not be written ({first_line(error)}): set HF_TOKEN to a token that "
             f"may write there, check the network (HF_ENDPOINT names a mirror), then: {again}"

@@ -183,12 +183,23 @@ def test_a_hub_that_says_no_is_told_with_the_way_out(model, capsys):
     told = (
         f"{model} is whole, but {{}} could not be written (401 Unauthorized): set HF_TOKEN to a token that may write "
         "there, check the network (HF_ENDPOINT names a mirror), then: finbert2 hub push "
-        f"--folder {model} --repo {{}} --kind model"
+        f"--folder {model} --repo {{}} --kind model --revision main --private {{}}"
     )
-    assert refused(capsys, "--folder", model, "--repo", "me/x") == "error: " + told.format("me/x", "me/x")
+    assert refused(capsys, "--folder", model, "--repo", "me/x") == "error: " + told.format("me/x", "me/x", True)
     with pytest.raises(UserError) as error:
         uploads.publish(model, PretrainingTrainingArguments(output_dir=str(model), push_to_hub=True))
-    assert str(error.value) == told.format(model.name, f"OWNER/{model.name}")
+    assert str(error.value) == told.format(model.name, f"OWNER/{model.name}", False)
+
+
+@pytest.mark.parametrize("name", ["我的任务", "a--b"])
+def test_a_name_that_the_hub_cannot_have_is_told_before_the_training(model, tmp_path, name, capsys):
+    """The default is the folder's name."""
+    with pytest.raises(ValueError, match=f"'{name}' cannot be a repository's name: give another by --hub_model_id"):
+        LabelerTrainingArguments(output_dir=str(tmp_path / name), push_to_hub=True)
+    LabelerTrainingArguments(output_dir=str(tmp_path / name), push_to_hub=True, hub_model_id="me/mine")
+    monkey = functools.partial(huggingface_hub.hf_api.HfApi, endpoint="http://127.0.0.1:9")
+    with mock.patch.object(huggingface_hub, "HfApi", monkey):  # the real client, which looks before it calls
+        assert f"me/{name} could not be written (" in refused(capsys, "--folder", model, "--repo", f"me/{name}")
 
 
 @pytest.mark.parametrize("kind", [PretrainingTrainingArguments, LabelerTrainingArguments, RetrieverTrainingArguments])
@@ -201,11 +212,12 @@ def test_a_trainer_never_pushes(kind, tmp_path):
 def test_a_finished_training_goes_up_once_and_whole(tiny_bert, tmp_path, caplog):
     rows = [f"公司公告第{number}号{'增长' if number % 2 else '减持'},{number % 2}" for number in range(20)]
     (tmp_path / "train.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
-    train.main([
+    argv = [
         "--model_name_or_path", tiny_bert, "--train_data", str(tmp_path / "train.csv"), "--output_dir",
         str(tmp_path / "mine"), "--num_train_epochs", "2", "--report_to", "none", "--disable_tqdm", "True",
-        "--push_to_hub", "True", "--hub_token", "hf_x", "--hub_private_repo", "True",
-    ])  # fmt: skip
+    ]  # fmt: skip
+    wish = ["--push_to_hub", "True", "--hub_token", "hf_x", "--hub_private_repo", "True"]
+    train.main(argv + wish)
     assert (tmp_path / "mine" / "checkpoint-2" / "training_args.bin").exists()
     names, options = Hub.calls["upload"]
     assert Hub.calls["uploads"] == 1 and {"README.md", "config.json", "model.safetensors", "labeler.json"} <= set(names)
@@ -213,6 +225,10 @@ def test_a_finished_training_goes_up_once_and_whole(tiny_bert, tmp_path, caplog)
     assert (Hub.calls["token"], options["repo_id"], options["revision"]) == ("hf_x", "me/mine", "main")
     assert Hub.calls["repo"] == ("mine", {"repo_type": "model", "private": True, "exist_ok": True})
     assert "published at https://hub/commit/1" in caplog.text
+    train.main(argv)
+    assert Hub.calls["uploads"] == 1
+    train.main(argv + wish)  # of a finished run: what failed before, or was not asked for
+    assert Hub.calls["uploads"] == 2
 
 
 @pytest.mark.parametrize("offline", [False, True])

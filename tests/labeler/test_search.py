@@ -44,6 +44,9 @@ def test_a_search_is_of_the_development_part_and_says_what_to_train_with(tiny_be
         "error: --test_data, --seeds, --folds, --target_precision and --compare have no place in a search: name them "
         "when training with what was found\n"
     )
+    assert refused(capsys, search.main, *command, "--test_data", "", "--push_to_hub", "True") == (
+        "error: --push_to_hub: a search keeps no model; train with what it finds, and push that\n"
+    )
     run(search.main, *command, "--test_data", "")
     found = results(tmp_path / "o")
     assert len(found["trials"]) == 2 and found["dev"] == max(trial["dev"] for trial in found["trials"])

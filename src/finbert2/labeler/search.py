@@ -42,6 +42,8 @@ def main(argv: list[str] | None = None) -> None:
             "--test_data, --seeds, --folds, --target_precision and --compare have no place in a search: name them when "
             "training with what was found"
         )
+    if training_args.publish:
+        raise UserError("--push_to_hub: a search keeps no model; train with what it finds, and push that")
     need_score(training_args, "a search")
     optuna = require_optuna()
     started = time.perf_counter()

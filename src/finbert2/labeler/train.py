@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     args.claim(output, options, training_args, facts=contents(options) | training.step_facts(training_args))
     if args.is_finished(output):
         log.info("%s holds the finished run: nothing to do", output)
+        uploads.publish(output, training_args)
         return
     labeler, results = fit(options, training_args, task, output)
     if options.folds:

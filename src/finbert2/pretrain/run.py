@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     args.claim(output, options, training_args, facts=facts | training.step_facts(training_args))
     if args.is_finished(output):
         log.info("%s holds the finished run: nothing to do", output)
+        uploads.publish(output, training_args)
         return
     training.starting_point(training_args)  # refused now and not after tokenising
     training_args.save_total_limit = kept_checkpoints(training_args.save_total_limit, options.average_last)

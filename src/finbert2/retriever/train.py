@@ -38,6 +38,7 @@ def main(argv: list[str] | None = None) -> None:
     args.claim(arguments.output_dir, options, arguments, facts=args.contents(*data) | training.step_facts(arguments))
     if args.is_finished(arguments.output_dir):
         log.info("%s holds the finished run: nothing to do", arguments.output_dir)
+        uploads.publish(Path(arguments.output_dir or ""), arguments)
         return
     start = time.monotonic()
     runtime.set_seed(arguments.seed)
