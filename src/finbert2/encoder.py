@@ -22,7 +22,7 @@ UNMASKED_TOKENS = 256  # the same where a batch without padding needs no mask
 class Encoder(Protocol):
     """Whatever turns texts into vectors."""
 
-    def encode(self, texts: Sequence[str], is_query: bool = False) -> "np.ndarray":
+    def encode(self, texts: Sequence[str], is_query: bool = False, show_progress: bool = False) -> "np.ndarray":
         """Return unit vectors (texts, width) in float32; queries get the model's query prompt."""
 
 
@@ -103,12 +103,12 @@ def fingerprint(name: str) -> str:
 
 
 class SentenceEncoder:
-    """A SentenceTransformer folder, or a plain BERT read by its normalised CLS vector, behind `Encoder`."""
+    """A SentenceTransformer folder, or a plain BERT read by its normalised CLS vector (or mean), behind `Encoder`."""
 
-    def __init__(self, name: str, batch_size: int = 64, max_seq_length: int | None = None) -> None:
+    def __init__(self, name: str, batch_size: int = 64, pooling: str = "cls") -> None:
         self.name = name
         self.batch_size = batch_size
-        self.model = load_sentence_transformer(name, max_seq_length)
+        self.model = load_sentence_transformer(name, pooling)
 
     @property
     def width(self) -> int:
@@ -225,9 +225,7 @@ def progress(total: int, shown: bool) -> Any:
     return tqdm(total=total, unit="text", disable=not shown)
 
 
-def load_sentence_transformer(
-    name: str, max_seq_length: int | None = None, pooling: str = "cls"
-) -> "SentenceTransformer":
+def load_sentence_transformer(name: str, pooling: str = "cls") -> "SentenceTransformer":
     """Open a SentenceTransformer folder or Hub name; a plain BERT gets `pooling` ("cls" or "mean") and normalisation.
 
     sentence-transformers itself would silently give a plain BERT mean pooling: the encoders of this suite are
@@ -244,8 +242,7 @@ def load_sentence_transformer(
         transformer = load(transformer_module, name)
         pooled = Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)
         model = SentenceTransformer(modules=[transformer, pooled, Normalize()], device=runtime.device())
-    limit = max_seq_length or min(model.max_seq_length or 512, tokenizer.model_max_length, 512)
-    model.max_seq_length = limit
+    model.max_seq_length = min(model.max_seq_length or 512, tokenizer.model_max_length, 512)
     return model
 
 

@@ -72,6 +72,11 @@ def test_every_step_is_understood_by_its_command(folder, tmp_path, parse_only, w
     assert understood["retriever/evaluate/full"]["model_name_or_path"] == [
         str(output / "retriever" / "model"), str(output / "retromae"),
     ]  # fmt: skip
+    recipe = understood["retriever/train"]
+    assert (recipe["sentence_pooling_method"], recipe["learning_rate"], recipe["num_train_epochs"]) == (
+        ("cls", 2e-5, 3) if model else ("mean", 1e-3, 15)
+    )
+    assert understood["retriever/evaluate/full"]["sentence_pooling_method"] == recipe["sentence_pooling_method"]
     assert understood["topics"]["model_name_or_path"] == str(output / "retriever" / "model")
 
 

@@ -7,8 +7,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
+import torch
+import transformers
 
-from finbert2 import errors
+from finbert2 import encoder, errors
 from finbert2.retriever import benchmark, evaluate, runs, significance, slices, windows
 from finbert2.retriever.endpoint import Endpoint
 from finbert2.retriever.reranker import Reranker
@@ -104,6 +106,23 @@ def test_a_run_over_the_whole_corpus_beside_a_sample(beir, tiny_encoder, tmp_pat
     evaluate.main([str(word) for word in [*argv, "--max_queries", 2, "--max_passages", 5]])
     results = json.loads((tmp_path / "o/results.json").read_text())
     assert (results["n_passages"], results["runs"]["run-whole"]["recall@10"]) == (5, 1.0)
+
+
+def test_a_plain_encoder_is_read_by_its_cls_or_by_the_mean(beir, tiny_encoder, tmp_path):
+    """The run's hits are those of vectors pooled here by hand."""
+    texts = benchmark.load(str(beir), "test").passages.values()
+    for pooling in ("cls", "mean"):
+        argv = ["--data", beir, "--model_name_or_path", tiny_encoder, "--output_dir", tmp_path / pooling]
+        evaluate.main([str(word) for word in [*argv, "--sentence_pooling_method", pooling]])
+        vectors = encoder.SentenceEncoder(str(tiny_encoder), pooling=pooling).encode(list(texts))
+        model = transformers.AutoModel.from_pretrained(tiny_encoder).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_encoder)
+        with torch.no_grad():
+            states = [model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0] for text in texts]
+        expected = torch.stack([one[0] if pooling == "cls" else one.mean(0) for one in states])
+        assert np.allclose(vectors, torch.nn.functional.normalize(expected, dim=-1), atol=2e-2)  # bf16, where there is
+    first, second = (next((tmp_path / one / "runs").glob("dense*")).read_text() for one in ("cls", "mean"))
+    assert first != second
 
 
 def test_options_that_evaluate_refuses(capsys):

@@ -61,7 +61,7 @@ def test_vectors_are_kept_by_weights_and_text(tmp_path, monkeypatch):
         def __init__(self, name, batch_size):
             calls.append(name)
 
-        def encode(self, titles):
+        def encode(self, titles, show_progress):
             return np.full((len(titles), 2), len(calls), dtype=np.float32)
 
     monkeypatch.setattr(encoder, "SentenceEncoder", Counting)

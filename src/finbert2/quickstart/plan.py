@@ -19,6 +19,7 @@ ENCODER = (
 )
 # Rows a step of fine-tuning: with 8 the sample's SC_4 fell back to one class; the retriever gains by small steps.
 BATCH, LABEL_RATE = 16, "2e-4"
+PUBLISHED_EPOCHS = 3  # of the retriever from a published model, which needs less than one from scratch
 SHORT_BYTES = 120  # a row of about 40 Chinese characters in UTF-8
 QUERY = "美联储加息对科技股的影响"
 
@@ -219,12 +220,13 @@ def retrieval(found: Inventory, output: Path, model: str | None, size: Scale) ->
     ]  # fmt: skip
     # After minutes of pretraining the mean of the tokens learns faster than [CLS] (`benchmarks/retriever_pooling.py`).
     rate, batch, pooling = ("2e-5", "32", "cls") if model else ("1e-3", str(BATCH), "mean")
+    epochs = PUBLISHED_EPOCHS if model else size.retrieval_epochs
     if mined:
         made.append(Step("retriever/train", "Fin-retriever/contrastive_finetune.sh", (
             "--model_name_or_path", start, "--train_data", *map(str, mined.values()), "--train_group_size", "2",
             "--temperature", "0.05", "--query_max_len", "48", "--passage_max_len", "96",
             "--learning_rate", rate, "--per_device_train_batch_size", batch, "--sentence_pooling_method", pooling,
-            "--num_train_epochs", str(size.retrieval_epochs), "--output_dir", trained,
+            "--num_train_epochs", str(epochs), "--output_dir", trained,
         ), Path(trained)))  # fmt: skip
     made = chain(made, after="retromae")
     last = made[-1].name if made else "retromae"
@@ -232,6 +234,7 @@ def retrieval(found: Inventory, output: Path, model: str | None, size: Scale) ->
         if one.folder:
             made.append(Step(f"retriever/evaluate/{name}", "Fin-retriever/evaluate.sh", (
                 "--model_name_or_path", *dict.fromkeys([trained, start]), "--data", str(one.folder),
+                "--sentence_pooling_method", pooling,
                 "--max_queries", str(size.test_rows), "--max_passages", str(size.passages),
                 "--output_dir", str(folder / "evaluate" / name),
             ), folder / "evaluate" / name, after=last))  # fmt: skip

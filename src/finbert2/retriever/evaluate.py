@@ -35,6 +35,9 @@ class EvaluationArguments:
     model_name_or_path: list[str] = args.option(
         "encoders, one or more", factory=lambda: ["valuesimplex-ai-lab/Fin-Retriever-base"]
     )
+    sentence_pooling_method: Literal["cls", "mean"] = args.option(
+        "the vector of a text by a plain encoder; a trained retriever's folder says it itself", default="cls"
+    )
     split: str = args.option("judgements to use, qrels/<split>.tsv", default="test")
     analyzer: Literal["bigrams", "words"] = args.option(
         "BM25's tokens: bigrams (of characters) or words (jieba's)", default="bigrams"
@@ -120,7 +123,7 @@ def encoders(options: EvaluationArguments) -> "Iterator[tuple[str, Encoder]]":
         if name.endswith(".onnx"):
             yield name, OnnxEncoder(name)
         else:
-            yield name, SentenceEncoder(name, batch_size=options.batch_size)
+            yield name, SentenceEncoder(name, options.batch_size, options.sentence_pooling_method)
     if options.endpoint:
         cache = Path(options.output_dir) / "endpoint_cache.jsonl"
         yield options.endpoint_model, Endpoint(options.endpoint, options.endpoint_model, cache)
@@ -194,7 +197,7 @@ def dense(
     """Return a model's runs of the test and the dev queries; the passages are encoded once."""
     parts, starts = windows.split(test.passages.values(), options.window, options.stride)
     log.info("%s: %d passages in %d parts", name, len(test.passages), len(parts))
-    passages = encoder.encode(parts)
+    passages = encoder.encode(parts, show_progress=True)
     found = []
     for queries in (test.queries, dev.queries if dev else {}):
         vectors = encoder.encode(list(queries.values()), is_query=True) if queries else passages[:0]
