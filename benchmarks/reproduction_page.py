@@ -33,7 +33,7 @@ PHRASES = re.compile(r"\b(" + "|".join(sorted(CHINESE, key=len, reverse=True)) +
 # Stage, what the paper's abstract says, what the original's code holds, ours, why they differ: filled by `numbers`.
 SIDE_BY_SIDE = {
     "en": (
-        ("stage", "paper, abstract", "original's code", "ours", "command", "commit", "why they differ"),
+        ("stage", "paper, abstract", "original's code", "ours", "command", "record's commit", "why they differ"),
         ("tokenizer", "–", "34,932 entries (released files)",
          "{vocabulary:,} entries; {characters:.3f} → {words:.3f} tokens per character", "domain_words",
          "as many words, chosen otherwise, from {documents:,} documents"),
@@ -54,7 +54,7 @@ SIDE_BY_SIDE = {
          "{coverage_then:.3f}", "topics_quality", "{titles:,} titles, {industries:.0f} industries, a small encoder"),
     ),
     "zh": (
-        ("阶段", "论文摘要", "原代码", "本项目", "命令", "提交", "为何不同"),
+        ("阶段", "论文摘要", "原代码", "本项目", "命令", "记录的提交", "为何不同"),
         ("分词器", "–", "34,932 个词（已发布的文件）",
          "{vocabulary:,} 个词；每字 {characters:.3f} → {words:.3f} 个 token", "domain_words",
          "词数相同，选法不同，语料为 {documents:,} 篇"),

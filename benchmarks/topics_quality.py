@@ -291,10 +291,8 @@ def markdown(table: dict[str, Any]) -> str:
     names = ("n_topics", "coverage", "ami", "npmi", "topic_diversity")
     lines = ["| contender | topics | coverage | AMI | NPMI | diversity | stability | CPU s | GiB |", "|" + " --- |" * 9]
     for name, row in table.items():
-        cells = [
-            f"{row[n]['mean']:.0f}" if n == "n_topics" else f"{row[n]['mean']:.3f} ({row[n]['sd'] or 0:.3f})"
-            for n in names
-        ]
+        spread = {n: "" if row[n]["sd"] is None else f" ({row[n]['sd']:.3f})" for n in names}
+        cells = [f"{row[n]['mean']:.0f}" if n == "n_topics" else f"{row[n]['mean']:.3f}{spread[n]}" for n in names]
         cells += [f"{row[n]:.3f}" if n in row else "–" for n in ("stability_seeds",)]
         cells += [f"{row[n]:.1f}" if n in row else "–" for n in ("cpu_seconds", "peak_memory_gib")]
         lines.append("| " + " | ".join([name, *cells]) + " |")
