@@ -239,7 +239,22 @@ def test_documents_of_a_saved_dataset_with_splits(tmp_path):
     rows = list(files.read_documents([tmp_path / "saved"]))
     assert [row.place for row in rows] == [f"{tmp_path}/saved/{part} line 1" for part in ("test", "train")]
     assert [row.values for row in rows] == [{"text": "test"}, {"text": "train"}]
-    assert [path.suffix for path in files.of_corpus([tmp_path / "saved"])].count(".arrow") == 2
+    names = [f"{part}/data-00000-of-00001.arrow" for part in ("test", "train")]
+    assert files.of_corpus([tmp_path / "saved"]) == [tmp_path / "saved" / name for name in names]
+
+
+def test_a_saved_dataset_is_the_same_corpus_when_somebody_has_mapped_it(tmp_path):
+    """The library keeps what it mapped beside the rows, and notes in state.json how they were last shown."""
+    import datasets
+
+    folder, other = tmp_path / "saved", write(tmp_path / "d" / "b.txt", "乙\n")
+    datasets.Dataset.from_dict({"text": ["甲", "丙"]}).save_to_disk(folder)
+    before = files.fingerprint(files.of_corpus([folder, other.parent]))
+    datasets.load_from_disk(str(folder)).map(lambda row: {"size": len(row["text"])})
+    assert any(path.name.startswith("cache-") for path in folder.iterdir())
+    write(folder / "dataset_info.json", '{"description": "another"}')
+    assert files.fingerprint(files.of_corpus([folder, other.parent])) == before
+    assert list(before) == [str(folder / "data-00000-of-00001.arrow"), str(other)]
 
 
 def test_documents_without_a_text(tmp_path):

@@ -175,8 +175,18 @@ def expand(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES)
 
 
 def of_corpus(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the files behind what `read_documents` takes; a saved `datasets` folder counts as its arrow files."""
-    return expand(paths, (*TEXT_SUFFIXES, ".arrow"))
+    """Return the files behind what `read_documents` takes; a saved `datasets` folder counts as its rows' files."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        saved = saved_folders(path)
+        found += chain.from_iterable(map(data_files, saved)) if saved else expand([path])
+    return found
+
+
+def data_files(folder: Path) -> list[Path]:
+    """Return the files that hold the rows of a saved `datasets` folder: whoever maps it leaves caches beside them."""
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    return [folder / one["filename"] for one in state["_data_files"]]
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[str]], Any]) -> None:
