@@ -20,12 +20,13 @@ TOPICS = [
 
 @pytest.fixture
 def endpoint(tmp_path):
-    """A model on loopback: answers by the prompt's words; `refuse` makes it answer 500."""
+    """A model on loopback: answers by the prompt's words; `refuse` makes it answer 500, `forbidden` words 400."""
 
     class Handler(BaseHTTPRequestHandler):
         asked: list[dict] = []
         keys: list[str | None] = []
         refuse = False
+        forbidden = "\0"
 
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -39,7 +40,7 @@ def endpoint(tmp_path):
                 if "钢铁" in text
                 else "这是一个关于汽车的主题，它的名字我认为可以叫做汽车销量与出口"
             )
-            self.send_response(500 if self.refuse else 200)
+            self.send_response(500 if self.refuse else 400 if self.forbidden in text else 200)
             self.end_headers()
             self.wfile.write(json.dumps({"choices": [{"message": {"content": answer}}]}).encode())
 
@@ -72,6 +73,21 @@ def test_the_largest_are_named_once_and_the_audit_shows_what_was_said(endpoint, 
     )
     kept = [path.read_text(encoding="utf-8") for path in (tmp_path / "names.cache").iterdir()]
     assert len(kept) == 2 and not any("k" in text.split('"') for text in kept)
+
+
+def test_a_topic_that_the_server_will_not_read_is_told_of_and_why(endpoint, tmp_path, caplog):
+    where, server = endpoint
+    server.forbidden = "汽车"
+    assert [topic.name for topic in name_topics(TOPICS, where, 3, tmp_path)] == ["银行信贷", "", ""]
+    assert caplog.messages == [
+        "topics: the server refused 1 of 3 prompts for a name, these topics keep their words; why stands in "
+        f"{tmp_path / 'names.csv'}"
+    ]
+    with (tmp_path / "names.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[1]["name"] == "" and rows[1]["answer"].startswith(
+        f"{where.url}chat/completions refused a request (HTTP 400 Bad Request: "
+    )
 
 
 def test_a_null_answer_is_no_name_and_is_not_kept(endpoint, tmp_path):
