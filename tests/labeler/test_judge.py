@@ -1,4 +1,6 @@
 import json
+import types
+import weakref
 
 import numpy as np
 import pytest
@@ -118,3 +120,29 @@ def test_a_taggers_page(tmp_path):
     machine = {"processor": "CPU", "cores": 1, "accelerator": "GPU"}
     report.write(tmp_path, "模型", found, found.results | {"machine": machine, "seconds": 1.0, "seed": 0, "labels": []})
     assert "错误最多的句子（共 1 句）" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_rivals_by_name_are_in_memory_one_at_a_time(monkeypatch):
+    alive, most = weakref.WeakSet(), []
+
+    class Stub:
+        settings = types.SimpleNamespace(temperature=1.0)
+
+        def logits(self, texts):
+            most.append(len(alive))
+            return np.eye(3)[[0, 1, 2]]
+
+        def decide(self, logits):
+            return [types.SimpleNamespace(label=LABELS[row.argmax()], score=1.0, abstained=False) for row in logits]
+
+        @classmethod
+        def from_pretrained(cls, name):
+            opened = cls()
+            alive.add(opened)
+            return opened
+
+    monkeypatch.setattr(judge, "Labeler", Stub)
+    rows = [Example(f"第{n}条", label, n) for n, label in enumerate(LABELS)]
+    task = Task("classification", LABELS, False, [], [], rows)
+    found = judge.judge(Answers(["a", "a", "a"]), task, {"x": "x", "y": "y", "z": "z"}, False)
+    assert [found.results[name]["accuracy"] for name in ("x", "y", "z")] == [1.0] * 3 and most == [1, 1, 1]

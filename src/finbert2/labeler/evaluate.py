@@ -51,7 +51,7 @@ class EndpointArguments:
     max_characters: int = args.option("longest text in a prompt; head and tail are kept", default=4000)
     price_in: float | None = args.option("price of a million prompt tokens", default=None)
     price_out: float | None = args.option("price of a million answer tokens", default=None)
-    cache_dir: str | None = args.option("folder of the answers (default: answers in --output_dir)", default=None)
+    cache_dir: str | None = args.option("folder of the answers (default: answers.cache in --output_dir)", default=None)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -90,7 +90,7 @@ def judged(
     """Return the judgement of the labeler, or of the LLM where there is none, and what the LLM cost."""
     if task.kind == "ner" and (options.compare or (labeler and server.endpoint)):
         raise UserError("a tagger is measured by itself: leave out --compare, and --endpoint beside a model folder")
-    rivals: dict[str, Any] = {name: Labeler.from_pretrained(name) for name in options.compare}
+    rivals: dict[str, Any] = {name: name for name in options.compare}
     said, asked = ask(task, server, options) if server.endpoint else (None, {})
     if labeler and said:
         rivals[str(server.llm_model)] = said
@@ -100,7 +100,8 @@ def judged(
 def ask(task: Task, server: EndpointArguments, options: EvaluationArguments) -> tuple[Any, dict[str, Any]]:
     """Return an LLM's labels (an empty one if unparsable) or tags of the test rows, and what it cost."""
     chat = Chat(
-        str(server.endpoint), str(server.llm_model), Path(server.cache_dir or Path(options.output_dir) / "answers"),
+        str(server.endpoint), str(server.llm_model),
+        Path(server.cache_dir or Path(options.output_dir) / "answers.cache"),  # `*.cache` stays when a folder goes up
         concurrency=server.concurrency, timeout=server.timeout, retries=server.max_retries,
         max_tokens=server.max_tokens,
     )  # fmt: skip

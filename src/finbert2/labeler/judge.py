@@ -31,10 +31,11 @@ class Judgement:
     page: dict[str, Any]
 
 
-def judge(main: Any, task: Task, rivals: Mapping[str, Labeler | Answers], baselines: bool) -> Judgement:
+def judge(main: Any, task: Task, rivals: Mapping[str, str | Labeler | Answers], baselines: bool) -> Judgement:
     """Judge a labeler, a classifier's answers or a tagger's tags on the test part; an empty judgement without one.
 
-    A classifier stands beside rivals and, if wanted, beside baselines trained on the task's rows.
+    A classifier stands beside rivals and, if wanted, beside baselines trained on the task's rows. A rival that is a
+    folder or a Hub name is in memory for its turn alone.
     """
     if not task.test:
         return Judgement({}, [], {})
@@ -45,10 +46,12 @@ def judge(main: Any, task: Task, rivals: Mapping[str, Labeler | Answers], baseli
     return classifier(task, answers(main, task.test), others)
 
 
-def answers(labeler: Labeler | Answers, rows: Sequence[data.Example]) -> Answers:
-    """Return a classifier's answers to rows, as they are if they were given."""
+def answers(labeler: str | Labeler | Answers, rows: Sequence[data.Example]) -> Answers:
+    """Return the answers to rows of a classifier, opened if it is a name; as they are if they were given."""
     if isinstance(labeler, Answers):
         return labeler
+    if isinstance(labeler, str):
+        labeler = Labeler.from_pretrained(labeler)
     logits = labeler.logits([row.text for row in rows])
     predictions = labeler.decide(logits)
     return Answers(
