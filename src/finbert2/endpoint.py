@@ -122,21 +122,23 @@ class Chat:
     first_wait: float = 1.0  # seconds before the second try; doubled from try to try
 
     def ask_all(self, prompts: Sequence[str]) -> list[Answer]:
-        """Return the answer to each prompt, those asked before from the disk.
+        """Return the answer to each prompt, those asked before from the disk, equal ones asked once.
 
         Raises `UserError` if the server refuses a request for good, or all of them, or does not answer in `retries`
         tries; what was answered until then is kept.
         """
         with ThreadPoolExecutor(self.concurrency) as pool:
-            waiting = pool.map(self.ask, prompts)
+            distinct = list(dict.fromkeys(prompts))
+            waiting = pool.map(self.ask, distinct)
             try:
-                answers = list(tqdm(waiting, total=len(prompts), desc=self.model, unit="text"))
+                answers = list(tqdm(waiting, total=len(distinct), desc=self.model, unit="text"))
             except UserError:
                 pool.shutdown(cancel_futures=True)
                 raise
         if answers and all(answer.refused for answer in answers):  # then it is not for the texts
             raise UserError(answers[0].refused)
-        return answers
+        said = dict(zip(distinct, answers, strict=True))
+        return [said[prompt] for prompt in prompts]
 
     def ask(self, prompt: str) -> Answer:
         """Return the answer to one prompt, from the disk if it was asked before; one of nothing is not kept there."""

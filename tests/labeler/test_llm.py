@@ -56,6 +56,13 @@ def test_a_server_that_never_answers_is_told_and_what_it_said_is_kept(server, tm
     assert [r["messages"][0]["content"] for r in server.requests].count("文本：利润增长") == 1
 
 
+def test_equal_texts_are_asked_and_paid_for_once(server, tmp_path):
+    prompts = ["文本：利润增长", "文本：利润下降", "文本：利润增长"] * 8
+    answers = endpoint(server, tmp_path).ask_all(prompts)
+    assert [answer.text for answer in answers] == ["利好", "利空", "利好"] * 8
+    assert len(server.requests) == 2
+
+
 def test_a_refusal_is_not_tried_again(server, tmp_path):
     server.faults = [401]
     with pytest.raises(UserError) as raised:
@@ -199,6 +206,7 @@ def test_a_file_is_labelled_by_a_server_that_misbehaves(server, tmp_path, monkey
     assert {"majority", "tfidf"} <= set(found["comparisons"])
     assert {one["Authorization"] for one in server.headers} == {"Bearer sk-secret"}
     written = [path.read_text(encoding="utf-8") for path in (tmp_path / "o").rglob("*") if path.is_file()]
+    assert len(list((tmp_path / "o" / "answers.cache").iterdir())) == 12  # a name that no upload takes along
     assert len(written) == 15 and not any("sk-secret" in text for text in written)
     asked = len(server.requests)
     assert run(server, tmp_path, "--train_data", str(tmp_path / "train.csv"), "--shots", "2")["test"] == found["test"]
