@@ -181,6 +181,17 @@ def test_a_row_keeps_its_other_columns(classifier, tmp_path, monkeypatch):
     assert "title" not in row
 
 
+def test_no_column_of_a_row_is_lost_to_another(tmp_path):
+    """A file that was labelled twice has `label` and `given_label`: each gets one more `given_`."""
+    first = '{"text": "公司", "given_label": "最旧", "label": "旧", "given_by": "甲"}'
+    (tmp_path / "in.jsonl").write_text(f'{first}\n{{"text": "股东", "given_label": "旧"}}\n', encoding="utf-8")
+    rows = list(inputs.read_texts(str(tmp_path / "in.jsonl"), "text"))
+    assert rows == [
+        {"id": 1, "text": "公司", "given_given_label": "最旧", "given_label": "旧", "given_by": "甲"},
+        {"id": 2, "text": "股东", "given_given_label": "旧"},
+    ]
+
+
 def test_a_mark_for_excel_is_for_csv_alone(classifier, texts, tmp_path, capsys):
     message = refused(capsys, predict.main, *command(classifier, texts, tmp_path / "o.jsonl", "--csv_bom", "True"))
     assert message == f"error: --csv_bom is for Excel, which opens .csv files: --output is {tmp_path / 'o.jsonl'}\n"
