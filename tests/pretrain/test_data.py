@@ -8,6 +8,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from finbert2.errors import UserError
+from finbert2.pretrain import data
 from finbert2.pretrain.data import chunked, load_windows, set_tokenizer, tokenize_all, tokenize_chunk, word_starts
 from finbert2.segment import segmenter, word_boundaries
 
@@ -48,6 +49,15 @@ def test_windows_hold_every_token_of_every_document(tokenizer_folder, corpus_fil
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.bin")}
     load_windows([str(corpus_file)], "text", tokenizer, 16, tmp_path / "cache", "train")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.bin")} == written
+
+
+def test_files_of_another_format_are_written_anew(tokenizer_folder, corpus_file, tmp_path, monkeypatch):
+    """Format 2 held other word starts in texts of more than 100,000 characters."""
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    assert data.FORMAT > 2
+    now = load_windows([str(corpus_file)], "text", tokenizer, 16, tmp_path, "train").folder
+    monkeypatch.setattr(data, "FORMAT", 2)
+    assert load_windows([str(corpus_file)], "text", tokenizer, 16, tmp_path, "train").folder != now
 
 
 def test_word_starts_agree_with_the_text(tokenizer_folder, corpus_file, tmp_path):

@@ -22,7 +22,7 @@ from finbert2.errors import UserError
 from finbert2.segment import segmenter, word_boundaries
 
 CHUNK = 512  # documents a worker tokenises at a time
-FORMAT = 2  # of the cached files; counted up when their meaning changes
+FORMAT = 3  # of the cached files; counted up when their meaning changes (3: words of texts beyond 100,000 characters)
 NO_SOURCE = -1
 
 
