@@ -47,6 +47,7 @@ class TopicModel:
     topics: list[Topic]
     encoder: dict[str, Any] | None  # name and fingerprint; None where vectors were given or only words count
     word_counts: "csr_matrix"  # (topics, words) sums of the titles' counts: hierarchy and updates need no text
+    counted: Sequence[str] = ()  # SHA-256 of the files whose titles are in these sums; it goes where the model goes
 
     def predict(self, titles: Sequence[str], encoded: "np.ndarray | None") -> tuple["np.ndarray", "np.ndarray"]:
         """Return each title's topic (-1: none) and its similarity to the nearest topic's centre."""
@@ -86,6 +87,7 @@ class TopicModel:
             "topics": [vars(topic) for topic in self.topics],
             "lexical_weight": self.space.lexical_weight,
             "encoder": self.encoder,
+            "counted": list(self.counted),
             "digests": self.segmenter.digests() | vocabularies(self.vocabulary, self.space.lexicon),
             "versions": runtime.versions(),
         }
@@ -115,6 +117,7 @@ def load_model(folder: Path, model_name: str | None = None) -> TopicModel:
         Space(arrays.get("mean"), lexicon, record["lexical_weight"]), arrays["centres"], arrays["thresholds"],
         lists["vocabulary"], segmenter, [Topic(**topic) for topic in record["topics"]], known,
         csr_matrix((arrays["counts"], arrays["count_columns"], arrays["count_ends"]), shape=shape),
+        record.get("counted", ()),
     )  # fmt: skip
 
 

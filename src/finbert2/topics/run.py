@@ -136,6 +136,8 @@ def main(argv: list[str] | None = None) -> None:
     months = titles.months() or [""] * len(titles.texts)
     encoded = read_vectors(options, titles)
     found = fit(titles, encoded, segmenter, settings, encoder_record(options), read_guide(options))
+    counted = [files.sha256(Path(options.titles))]  # so that no update counts these titles again
+    found = dataclasses.replace(found, model=dataclasses.replace(found.model, counted=counted))
     folder = Path(options.output_dir)
     output.clear(folder)
     found = named(found, options, folder)

@@ -1,12 +1,11 @@
 """`finbert2 topics update`: saved model + a month of new titles → model with both counted, and what drifted."""
 
 import dataclasses
-import json
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finbert2 import args, files, runtime
 from finbert2.errors import UserError
@@ -41,13 +40,14 @@ def main(argv: list[str] | None = None) -> None:
             "--output_dir is the model's own folder: a second update would count its titles twice; name another"
         )
     titles = read_titles(options.titles, options.title_column)
-    known, data = counted(Path(options.model_dir)), files.fingerprint([options.titles])
-    if known & hashes(data):
+    model = load_model(Path(options.model_dir), options.model_name_or_path)
+    data = files.fingerprint([options.titles])
+    new = [one["sha256"] for one in data.values()]
+    if set(new) & set(model.counted):
         raise UserError(
             f"{options.titles} is counted in {options.model_dir} already: a second time would count its titles twice; "
             "name the file of new titles"
         )
-    model = load_model(Path(options.model_dir), options.model_name_or_path)
     words, parts = model.segmenter.words_and_parts(titles.unique)
     counts = count(words, model.vocabulary)
     vectors = model.space.vectors(encode(model, titles, options), parts)
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     found = drift(model, words, labels, similarity, titles.weights)
     grown = grow(model, topic_counts(counts, labels, titles.weights), labels, titles.weights)
     (output / "results.json").unlink(missing_ok=True)
-    grown.save(output)
+    dataclasses.replace(grown, counted=[*model.counted, *new]).save(output)
     files.write_rows(output / "topics.csv", (topic_row(topic) for topic in grown.topics))
     write(output / "new_titles_topics.csv", titles, rows(grown, titles, labels, similarity))
     files.write_rows(output / "drift.csv", drift_rows(found, model, grown))
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         "n_titles": len(titles.texts), "n_topics": len(grown.topics), "coverage": found.coverage,
         "n_rising": sum(move.kind in ("rising", "new") for move in found.topics),
         "n_fading": sum(move.kind == "fading" for move in found.topics), "n_new_words": len(found.new_words),
-        "data": data, "counted": sorted(known | hashes(data)),
+        "data": data,
     }  # fmt: skip
     files.write_json(
         output / "results.json", results | runtime.circumstances(options.seed, time.perf_counter() - started)
@@ -73,18 +73,6 @@ def main(argv: list[str] | None = None) -> None:
         f"{found.coverage:.1%} of {len(titles.texts)} titles have a topic; {results['n_rising']} topics rose, "
         f"{results['n_fading']} faded, {len(found.new_words)} new words; see {output / 'drift.csv'}\n"
     )
-
-
-def counted(folder: Path) -> set[str]:
-    """Return the SHA-256 of every file whose titles a model has counted: its run's, and those of its updates."""
-    path = folder / "results.json"
-    results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return set(results.get("counted", ())) | hashes(results.get("data", {}))
-
-
-def hashes(data: dict[str, Any]) -> set[str]:
-    """Return the SHA-256 of files from their fingerprints."""
-    return {one["sha256"] for one in data.values()}
 
 
 def grow(model: TopicModel, sums: "csr_matrix", labels: "np.ndarray", weights: "np.ndarray") -> TopicModel:
