@@ -35,13 +35,13 @@ class CorpusArguments:
         "evaluation files; documents with a text of theirs are dropped", factory=list
     )
     width: Literal["keep", "half", "nfkc"] = args.option(
-        "full-width forms: keep, half (letters, digits, number signs) or nfkc", default="keep"
+        "full-width forms; half: letters, digits, number signs become narrow", default="keep"
     )
-    errors: Literal["stop", "skip"] = args.option("lines that cannot be read: stop, or skip and count", default="stop")
+    errors: Literal["stop", "skip"] = args.option("what is done with lines that cannot be read", default="stop")
     valid_fraction: float = args.option("share of documents held out, chosen by hash, at least one", default=0.01)
     max_documents: int = args.option("read only a random sample of that many records (0: all)", default=0)
     shard_mb: int = args.option("largest size of a shard, in megabytes of text", default=256)
-    executor: Literal["local", "slurm", "ray"] = args.option("local processes, slurm or ray", default="local")
+    executor: Literal["local", "slurm", "ray"] = args.option("what runs the tasks", default="local")
     slurm_partition: str = args.option("partition of --executor slurm", default="")
     slurm_time: str = args.option("time limit of a task of --executor slurm", default="04:00:00")
     num_proc: int = args.option("tasks at a time (0: one a core)", default=0)

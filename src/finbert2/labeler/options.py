@@ -13,7 +13,7 @@ class LabelerArguments:
 
     model_name_or_path: str = args.option("encoder, folder or Hub name")
     train_data: str = args.option("training file: CSV `text,label` (several labels as a|b), or CoNLL for --task ner")
-    task: Literal["classification", "ner"] = args.option("classification, or ner (BIO tags)", default="classification")
+    task: Literal["classification", "ner"] = args.option("what is learnt; ner: BIO tags", default="classification")
     dev_data: str | None = args.option("development file (default: a tenth of the training rows)", default=None)
     test_data: str | None = args.option("test file, looked at once, at the end", default=None)
     empty_texts: Literal["error", "drop"] = args.option("what is done with rows without a text", default="error")

@@ -45,9 +45,7 @@ class MiningArguments:
         "file of passages with `text`; without it all passages of the rows", default=None
     )
     passage_template: str = args.option(TEMPLATE_HELP, default=TEMPLATE)
-    source: Literal["dense", "bm25", "both"] = args.option(
-        "where candidates come from: dense, bm25 or both", default="dense"
-    )
+    source: Literal["dense", "bm25", "both"] = args.option("where candidates come from", default="dense")
     rank_min: int = args.option("first rank of the window, from 0", default=0)
     rank_max: int = args.option("rank at which the window ends", default=100)
     negatives: int = args.option("negatives a query, drawn from what the window keeps", default=15)

@@ -19,7 +19,7 @@ class SearchArguments:
     model_name_or_path: str | None = args.option("encoder, if the one that indexed has moved", default=None)
     top_k: int = args.option("passages a query", default=5)
     mode: Literal["dense", "bm25", "hybrid"] = args.option(
-        "dense, bm25 or hybrid (both, by reciprocal rank fusion)", default="hybrid"
+        "how passages are found; hybrid: both ways, by reciprocal rank fusion", default="hybrid"
     )
     filter: str = args.option(
         'condition in Milvus\'s terms, such as: industry == "电子" and date >= "2024"', default=""

@@ -36,7 +36,7 @@ class TokenizerArguments:
     )
     base_model: str | None = args.option("checkpoint whose embeddings are grown, folder or Hub name", default=None)
     embedding_init: Literal["mean", "focus", "hf"] = args.option(
-        "start of new rows: mean (of the characters'), focus, hf", default="mean"
+        "how new rows start; mean: of their characters'", default="mean"
     )
     num_added_tokens: int = args.option("words to add (13,804: with Chinese RoBERTa, FinBERT2's 34,932)", default=13804)
     keep_published_words: str | None = args.option(
@@ -55,7 +55,7 @@ class TokenizerArguments:
     function_word_worth: float = args.option(
         "what a token counts that a piece with a function word at an end (公司的) saves; 0: no such pieces", default=0.3
     )
-    errors: Literal["stop", "skip"] = args.option("what cannot be read: stop, or skip and count it", default="stop")
+    errors: Literal["stop", "skip"] = args.option("what is done with lines that cannot be read", default="stop")
     seed: int = args.option("seed of the samples", default=0)
 
     def __post_init__(self) -> None:
