@@ -99,6 +99,22 @@ def inference(bf16: bool | None = None) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def threads_kept() -> Iterator[None]:
+    """Return a context (or decorator) after which torch has as many threads as before.
+
+    UMAP and EVoC set numba's number back to that of the processors, and through OpenMP torch's with it: vectors made
+    later in the process would differ in their last digits, and topics with them.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @functools.cache
 def cpu_flags() -> frozenset[str]:
     """Return the processor's feature names as Linux gives them; empty where it does not."""

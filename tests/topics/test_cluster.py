@@ -1,5 +1,8 @@
+import os
+
 import numpy as np
 import pytest
+import torch
 
 from finbert2.errors import UserError
 from finbert2.topics import cluster
@@ -42,8 +45,14 @@ def test_more_topics_than_titles_are_refused():
 
 
 @pytest.mark.slow
-def test_layout_repeats_and_takes_fewer_titles_than_neighbours(caplog):
+def test_layout_repeats_takes_fewer_titles_than_neighbours_and_keeps_threads(caplog):
     vectors = np.random.default_rng(0).normal(size=(20, 40)).astype(np.float32)
-    first, second = (cluster.reduce(vectors, 32, 50, seed=1) for _ in range(2))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads((os.cpu_count() or 1) + 1)  # numba sets OpenMP's number to that of the processors
+        first, second = (cluster.reduce(vectors, 32, 50, seed=1) for _ in range(2))
+        assert torch.get_num_threads() == (os.cpu_count() or 1) + 1
+    finally:
+        torch.set_num_threads(before)
     assert first.shape == (20, 18) and np.array_equal(first, second)
     assert "--neighbors is 50, but there are 20 titles: 19 are taken" in caplog.text

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from finbert2 import runtime
 from finbert2.errors import UserError
 from finbert2.topics.titles import FEWEST
 
@@ -74,6 +75,7 @@ def find_groups(vectors: "np.ndarray", settings: Settings, listed: "np.ndarray |
     return Groups(labels, points, rows, layers)
 
 
+@runtime.threads_kept()
 def evoc_groups(vectors: "np.ndarray", settings: Settings) -> tuple["np.ndarray", list[int]]:
     """Return one layer of EVoC's groups, and how many groups each layer has; `UserError` if it is not installed."""
     import numpy as np
@@ -98,6 +100,7 @@ def evoc_groups(vectors: "np.ndarray", settings: Settings) -> tuple["np.ndarray"
     return favourite, numbers
 
 
+@runtime.threads_kept()
 def reduce(vectors: "np.ndarray", dimensions: int, neighbors: int, seed: int, min_dist: float = 0.0) -> "np.ndarray":
     """Lay the vectors out by UMAP; a whole-number seed makes it repeat exactly, on one thread."""
     from umap import UMAP
