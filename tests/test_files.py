@@ -140,9 +140,11 @@ def test_a_file_that_ends_inside_a_character(tmp_path):
     [
         ("a.txt.gz", gzip.compress("甲\n".encode() * 50, mtime=0)[:-10], "Compressed file ended before"),
         ("a.txt.gz", b"text\n" * 9, "Not a gzipped file"),
-        ("a.txt.zst", b"text\n" * 9, "zstd decompress error: Unknown frame descriptor"),
+        ("a.txt.zst", zstandard.compress("甲\n".encode() * 50)[:-3], "Compressed file ended inside a frame"),
+        ("a.txt.zst", zstandard.compress(b"text\n") + zstandard.compress(b"")[:2], "Compressed file ended inside"),
+        ("a.txt.zst", b"text\n" * 9, "zstd decompressor error: Unknown frame descriptor"),
     ],
-    ids=["short_gzip", "no_gzip", "no_zstd"],
+    ids=["short_gzip", "no_gzip", "short_zstd", "short_second_frame", "no_zstd"],
 )
 def test_a_damaged_archive_is_named(tmp_path, name, content, reason):
     path = write(tmp_path / name, content)
