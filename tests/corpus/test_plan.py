@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import datasets
 import pytest
 
 from finbert2 import files
@@ -147,6 +148,15 @@ def test_another_input_after_a_finished_run_is_another_run(tmp_path, capsys):
         f"UTC', is '1 file of {source.stat().st_size:,} bytes, changed 2023-11-14 22:14:20 UTC'): "
         "choose another --output_dir, or remove this one to start anew\n"
     )
+
+
+def test_what_others_keep_beside_a_saved_dataset_is_no_other_input(tmp_path):
+    source, output = tmp_path / "saved", tmp_path / "o"
+    datasets.Dataset.from_dict({"text": [prose(1), prose(2)]}).save_to_disk(str(source))
+    before = prepared(source, output)
+    datasets.load_from_disk(str(source)).map(lambda row: {"n": len(row["text"])})
+    assert len(list(source.glob("*.arrow"))) == 2
+    assert prepared(source, output) == before
 
 
 def test_another_evaluation_file_after_a_finished_run_is_another_run(tmp_path, capsys):

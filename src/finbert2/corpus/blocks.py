@@ -66,7 +66,7 @@ def is_table(path: Path) -> bool:
 def text_bytes(path: Path) -> int:
     """Return about how many bytes of text a source holds."""
     if path.is_dir():
-        return sum(part.stat().st_size for part in path.glob("*.arrow"))
+        return sum(part.stat().st_size for part in files.data_files(path))
     packed = path.suffix in lines.PACKED_SUFFIXES or path.suffix == ".parquet"
     return path.stat().st_size * (UNPACKED if packed else 1)
 

@@ -49,7 +49,7 @@ def state(sources: Iterable[Path]) -> dict[str, list[int]]:
     """Return size and time of change of each file of the sources: hashing a corpus would take as long as reading it."""
     found = {}
     for source in sources:
-        for path in sorted(source.glob("*.arrow")) if source.is_dir() else [source]:
+        for path in files.data_files(source) if source.is_dir() else [source]:
             found[str(path.absolute())] = [path.stat().st_size, path.stat().st_mtime_ns]
     return found
 
