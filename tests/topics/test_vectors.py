@@ -33,6 +33,13 @@ def test_vectors_of_the_wanted_rows(tmp_path):
         read_vectors(str(tmp_path / "none.npy"), 3, np.array([0]))
 
 
+def test_vectors_in_half_precision_keep_their_length(tmp_path):
+    vectors = np.random.default_rng(0).normal(0, 10, (3, 1024)).astype(np.float16)  # of length 320: squares overflow
+    np.save(tmp_path / "vectors.npy", vectors)
+    found = read_vectors(str(tmp_path / "vectors.npy"), 3, np.arange(3))
+    assert found.dtype == np.float32 and np.linalg.norm(found, axis=1) == pytest.approx(1)
+
+
 def test_a_joined_cosine_is_the_weighted_mean():
     lexicon = Lexicon(["银行", "利率"], np.ones(2, dtype=np.float32), np.eye(2, dtype=np.float32))
     space = Space(np.zeros(2, dtype=np.float32), lexicon, 0.25)

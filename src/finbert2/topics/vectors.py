@@ -58,7 +58,7 @@ def read_vectors(path: str, rows: int, wanted: "np.ndarray") -> "np.ndarray":
         )
     if not np.isfinite(vectors).all():
         raise UserError(f"{path} holds values that are not finite, first in row {first_not_finite(vectors)}: mend them")
-    return unit(vectors[wanted])
+    return unit(vectors[wanted].astype(np.float32))  # the squares of half-precision numbers overflow
 
 
 def first_not_finite(vectors: "np.ndarray") -> int:
