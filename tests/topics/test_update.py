@@ -3,6 +3,8 @@ import json
 
 import pytest
 
+from finbert2 import files
+from finbert2.errors import UserError
 from finbert2.topics import run, update
 from finbert2.topics.model import load_model
 
@@ -92,6 +94,17 @@ def test_a_month_is_counted_once(finished, titles_csv, tmp_path, capsys):
             f"error: {titles} is counted in {models[2]} already: a second time would count its titles twice; name the "
             "file of new titles"
         )
+
+
+def test_a_kill_leaves_no_mixture_of_two_models(finished, tmp_path, monkeypatch):
+    def killed(path, value):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "write_json", killed)  # the new centres are written, the words are not
+    with pytest.raises(KeyboardInterrupt):
+        load_model(finished).save(finished)
+    with pytest.raises(UserError, match="is no topic model"):
+        load_model(finished)
 
 
 def test_an_update_in_place_is_refused(finished, tmp_path, capsys):

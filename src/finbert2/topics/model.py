@@ -59,7 +59,10 @@ class TopicModel:
         return cluster.assign(vectors, self.centres, self.thresholds)
 
     def save(self, folder: Path) -> None:
-        """Write `topics.safetensors`, `words.json` and, last, `topics.json`, which makes the three a model."""
+        """Write `topics.safetensors`, `words.json` and, last, `topics.json`, which makes the three a model.
+
+        That of an earlier model goes first: a kill in between would leave its numbers beside other centres.
+        """
         import numpy as np
         from safetensors.numpy import save_file
 
@@ -70,6 +73,7 @@ class TopicModel:
         arrays |= {"mean": space.mean} if space.mean is not None else {}
         arrays |= {"idf": lexicon.idf, "components": lexicon.components} if lexicon else {}
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / "topics.json").unlink(missing_ok=True)
         part = folder / "topics.safetensors.part"
         # Without this a transposed array would be written in its memory's order and read as another one.
         save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part)
