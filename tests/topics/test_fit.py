@@ -54,6 +54,33 @@ def test_topics_are_numbered_by_weight(planted, flat_layout):
     assert (kinds[place(vectors, weights, settings(num_topics=4)).labels == 0] == 2).all()
 
 
+@pytest.mark.parametrize("seed", [5, 7, 9])
+def test_topics_are_numbered_by_size_after_some_lost_all_their_titles(seed, monkeypatch):
+    draw = np.random.default_rng(seed)
+    vectors = np.eye(6)[draw.integers(0, 6, 300)] + draw.normal(0, 0.8, (300, 6))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    groups = draw.integers(0, 90, 300)  # that the vectors do not agree with
+
+    def drawn(vectors, settings, listed):
+        return cluster.Groups(groups, vectors, np.arange(300))
+
+    monkeypatch.setattr(cluster, "find_groups", drawn)
+    found = place(vectors, np.ones(300), settings(outlier_quantile=0.3))
+    sizes = np.bincount(found.labels[found.labels >= 0])
+    assert len(found.centres) == len(sizes) < 90
+    assert sizes.tolist() == sorted(sizes.tolist(), reverse=True) and sizes.min() > 0
+
+
+def test_titles_without_a_known_word_make_no_topic(planted, flat_layout):
+    vectors, kinds = planted
+    some = np.concatenate([np.zeros((60, 8), dtype=np.float32), vectors])  # more than any kind has
+    found = place(some, np.ones(260), settings(num_topics=4))
+    assert (found.labels[:60] == -1).all() and purity(found.labels[60:], kinds) > 0.98
+    assert found.centres.any(axis=1).all() and found.moved == 0 and 0 not in found.chosen
+    with pytest.raises(UserError, match="only 19 of 79 distinct titles have a word that another one has"):
+        place(some[:79], np.ones(79), settings(num_topics=2))
+
+
 def test_stability_of_plain_groups_is_perfect(planted, flat_layout):
     vectors, _ = planted
     base = settings(num_topics=4)

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from finbert2.errors import UserError
 from finbert2.topics import cluster
 from finbert2.topics.cluster import Settings
 from finbert2.topics.counts import Counts, class_tfidf, count, enough_words, top_words, topic_counts
 from finbert2.topics.guide import Guide
 from finbert2.topics.model import Topic, TopicModel
-from finbert2.topics.titles import Titles
+from finbert2.topics.titles import FEWEST, Titles
 from finbert2.topics.vectors import fit_space
 from finbert2.topics.words import Segmenter
 
@@ -82,7 +83,15 @@ def place(
     Of more than `max_fit_titles` vectors the groups are found among a fixed sample; the rule places the rest. Vectors
     that are `listed` (0 and up) are in a group already.
     """
-    chosen = sample(len(vectors), settings.max_fit_titles, settings.seed)
+    import numpy as np
+
+    somewhere = np.flatnonzero(vectors.any(axis=1))  # a title without a known word lies nowhere: zeros have no centre
+    if len(somewhere) < FEWEST:
+        raise UserError(
+            f"only {len(somewhere)} of {len(vectors)} distinct titles have a word that another one has, or a vector "
+            f"that tells them apart: at least {FEWEST} are needed; give more titles, or an encoder"
+        )
+    chosen = somewhere[sample(len(somewhere), settings.max_fit_titles, settings.seed)]
     kept, heavy = vectors[chosen], weights[chosen]
     known = None if listed is None else listed[chosen]
     found = cluster.find_groups(kept, settings, known)
@@ -93,8 +102,11 @@ def place(
     size = sizes(labels, weights, len(centres))
     order = size.argsort(kind="stable")[::-1]
     order = order[size[order] > 0]  # a topic that lost all its titles goes
-    moved = int((labels[chosen] != groups).sum())
+    if len(order) < len(size):  # what was nearest to it, and too far off, may be near enough to the next
+        labels, _ = cluster.assign(vectors, centres[order], least[order])
+        order = order[(-sizes(labels, weights, len(order))).argsort(kind="stable")]
     labels, similarity = cluster.assign(vectors, centres[order], least[order])
+    moved = int((np.where(labels >= 0, order[labels], -1)[chosen] != groups).sum())
     most = -1 if known is None else int(known.max(initial=-1))
     numbers = [int(old[group]) if old[group] <= most else -1 for group in order]
     return Placement(
