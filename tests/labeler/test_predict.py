@@ -85,9 +85,25 @@ def test_two_processes_share_the_parts(tmp_path):
     joining.start()
     for number in (1, 3):
         second.write(number, [{"id": number, "text": "\n"}], np.full((1, 2), number, dtype=np.float32))
+    second.leave()
     joining.join(10)
     assert [row["id"] for row in read(tmp_path / "o.csv")] == ["0", "1", "2", "3"]
     assert np.load(tmp_path / "v.npy").tolist() == [[n, n] for n in range(4)]
+
+
+def test_a_process_without_parts_that_comes_last_does_not_wait_for_ever(tmp_path):
+    """Process 0 was done before it, and took the folder away that it looks for."""
+    earlier = Parts(tmp_path / "o.csv", {"input": "x"}, 0, 2)
+    earlier.mark(1).touch()  # of a run that was killed while its parts were joined
+    first = Parts(tmp_path / "o.csv", {"input": "x"}, 0, 2)
+    first.write(0, [{"id": 1, "text": "甲"}], None)
+    joining = threading.Thread(target=first.join, args=(1, None))
+    joining.start()
+    joining.join(1)
+    assert joining.is_alive() and first.folder.exists()
+    Parts(tmp_path / "o.csv", {"input": "x"}, 1, 2).leave()
+    joining.join(10)
+    assert [path.name for path in tmp_path.iterdir()] == ["o.csv"] and len(read(tmp_path / "o.csv")) == 1
 
 
 def test_rank_and_world_come_from_the_environment(classifier, texts, tmp_path, monkeypatch):

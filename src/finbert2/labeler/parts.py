@@ -38,6 +38,8 @@ class Parts:
         if self.folder.exists() and self.state() != self.made_from:
             log.warning("%s is of another input, model or options: starting anew", self.folder)
             shutil.rmtree(self.folder)
+        for mark in self.folder.glob("*.made"):
+            mark.unlink()
         if done := len(list(self.folder.glob("*.rows"))):
             log.info("%s: going on after %d finished parts", self.folder, done)
         files.write_json(self.folder / STATE, self.made_from)
@@ -46,6 +48,24 @@ class Parts:
         """Return what the parts in the folder were made from, None for a folder without parts."""
         path = self.folder / STATE
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def mark(self, rank: int) -> Path:
+        """Return the file that says that a process has made all its parts."""
+        return self.folder / f"{rank}.made"
+
+    def leave(self) -> None:
+        """Say that this process has made its parts, and wait until process 0 has joined them.
+
+        Process 0 waits for all of them: one that came to a folder taken away already would wait for it for ever.
+        """
+        there = True
+        while there:
+            # Process 0 takes old marks away as it begins, so the mark is made again; at the end the state goes first.
+            marked = self.mark(self.rank).exists()
+            there = (self.folder / STATE).exists()
+            if there and not marked:
+                self.mark(self.rank).touch()
+            time.sleep(0.1)
 
     def is_mine(self, number: int) -> bool:
         """Tell whether this process makes a part."""
@@ -72,11 +92,14 @@ class Parts:
 
         `bom` begins the output with a byte-order mark.
         """
-        while not all(self.is_done(number) for number in range(count)):
-            time.sleep(0.5)
+        while not all(self.is_done(number) for number in range(count)) or not all(
+            self.mark(rank).exists() for rank in range(1, self.world)
+        ):
+            time.sleep(0.1)
         if vectors:
             self.join_vectors(count, vectors)
         files.write_atomically(self.output, lambda file: self.copy(count, file, bom))
+        (self.folder / STATE).unlink()
         shutil.rmtree(self.folder)
 
     def copy(self, count: int, file: Any, bom: bool) -> None:

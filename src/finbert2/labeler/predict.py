@@ -73,6 +73,8 @@ def main(argv: list[str] | None = None) -> None:
         count = label_parts(labeler, options, parts)
         if rank == 0:
             parts.join(count, Path(options.cls_vectors) if options.cls_vectors else None, options.csv_bom)
+        else:
+            parts.leave()
     finally:
         parts.forget_if_empty()
 
