@@ -64,6 +64,29 @@ def test_a_split_keeps_the_shares_of_the_classes(seed):
     assert set(map(id, train + dev)) == set(map(id, rows)) and split(rows, seed)[1] == dev
 
 
+@pytest.mark.parametrize("small", [0, 5])
+def test_small_classes_give_a_tenth_together(small):
+    """A hundred classes of four rows: of none a tenth is a row, and one with five rows was all that was held out."""
+    names = [f"{number % 100:02}" for number in range(400)] + ["多"] * small
+    rows = [Example(text, name) for text, name in zip(different(len(names)), names, strict=True)]
+    assert 40 <= len(split(rows, 0)[1]) <= 55
+
+
+def test_several_labels_are_in_both_parts_in_their_shares():
+    """Of 400 combinations most are of a single row, which by itself is never held out."""
+    chance, names = random.Random(0), [f"{number:02}" for number in range(12)]
+    drawn = ["|".join(name for name in names if chance.random() < 0.25) for _ in range(1000)]
+    rows = [Example(text, label) for text, label in zip(different(1000), drawn, strict=True)]
+    train, dev = split(rows, 0)
+    assert len(set(drawn)) > 400 and 95 <= len(dev) <= 105
+    means = [np.mean([len(row.labels) for row in part]) for part in (train, dev)]
+    assert means[0] == pytest.approx(means[1], abs=0.3)
+    parts = np.array(folds(rows, 5, 0))
+    for name in names:
+        there = np.bincount(parts[[name in row.labels for row in rows]], minlength=5)
+        assert there.min() > 0.7 * there.mean()
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_near_duplicates_are_never_parted(seed):
     texts = different(40)

@@ -1,8 +1,9 @@
 """Parts of labelled rows: a development part, folds, and random samples."""
 
+import itertools
 import logging
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,13 +35,16 @@ def hold_out(rows: Sequence[Any], share: float, seed: int) -> list[int]:
     classes = by_class(rows)
     chosen: list[int] = []
     pool = []
+    owed = 0.0  # what rounding, to nothing in small classes, leaves to the next one
     for members in classes.values():
         chance.shuffle(members)
-        wanted = share * sum(map(len, members))
         if len(members) > 1:
-            chosen += take(members[:-1], wanted)
+            wanted = owed + share * sum(map(len, members))
+            taken = take(members[:-1], wanted)
+            owed = min(1.0, max(0.0, wanted - len(taken)))
+            chosen += taken
             pool += members[:-1]
-    if not chosen:  # classes so small that a tenth of each is less than a row
+    if not chosen:
         chance.shuffle(pool)
         chosen = take(pool, max(1.0, share * len(rows)))
     if not chosen:  # every group is larger than what is wanted
@@ -58,14 +62,19 @@ def take(groups: Sequence[list[int]], wanted: float) -> list[int]:
 
 
 def by_class(rows: Sequence[Any]) -> dict[str, list[list[int]]]:
-    """Return for each class the groups of near duplicates (places) whose first row has it; sentences are one class."""
+    """Return for each class the groups of near duplicates (places) whose first row has it; sentences are one class.
+
+    A row of several labels is of its rarest: of their combinations most are too rare to have a share anywhere.
+    """
     texts = [row.text for row in rows]
     members: dict[int, list[int]] = defaultdict(list)
     for place, first in enumerate(duplicates.groups(texts)):
         members[first].append(place)
+    labels: list[list[str]] = [getattr(row, "labels", []) for row in rows]
+    counts = Counter(itertools.chain(*labels))
     classes: dict[str, list[list[int]]] = defaultdict(list)
     for first, group in members.items():
-        classes[getattr(rows[first], "label", "")].append(group)
+        classes[min(labels[first], key=lambda label: (counts[label], label), default="")].append(group)
     return dict(sorted(classes.items()))
 
 
