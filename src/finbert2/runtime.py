@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import resource
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -35,6 +36,19 @@ def setup_process() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message=".*pin_memory.*")
+
+
+@contextlib.contextmanager
+def term_as_exit() -> Iterator[None]:
+    """Return a context in which a SIGTERM raises `SystemExit`: Python would end and leave what it started running.
+
+    Ctrl-C reaches every process of a terminal, `kill` the one alone.
+    """
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def is_main_process() -> bool:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import datasets
 import pytest
@@ -77,6 +78,25 @@ def test_a_process_that_is_killed_leaves_only_whole_files_and_goes_on(tmp_path):
         resumed = prepared(source, output, num_proc=2)
     assert resumed["documents_out"] == whole["documents_out"] == 1500
     assert content(output) == content(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_script_that_is_stopped_leaves_no_process_behind(tmp_path):
+    source = write(tmp_path / "a.jsonl", [prose(seed, 400) for seed in range(1500)])
+    script = Path(__file__).parents[2] / "FinBERT2" / "pretrain" / "prepare_corpus.sh"
+    flags = ["--input", str(source), "--output_dir", str(tmp_path / "o"), "--num_proc", "2"]
+    environment = os.environ | {"FINBERT2_PYTHON": sys.executable}
+    run = subprocess.Popen(["sh", str(script), *flags], env=environment, start_new_session=True)
+    while not list((tmp_path / "o").glob(".work/cleaned/.*.part")):
+        assert run.poll() is None
+        time.sleep(0.01)
+    run.terminate()
+    assert run.wait() == 143
+    deadline = time.monotonic() + 60
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(run.pid, 0)  # the helpers of multiprocess end when they notice
+            time.sleep(0.1)
 
 
 def test_an_input_that_changed_after_the_kill_begins_anew(tmp_path, monkeypatch, caplog):

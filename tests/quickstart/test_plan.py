@@ -1,11 +1,12 @@
 import dataclasses
 import importlib
 import os
+import signal
 import subprocess
 
 import pytest
 
-from finbert2 import args
+from finbert2 import args, runtime
 from finbert2.cli import VERBS
 from finbert2.errors import UserError
 from finbert2.quickstart import plan, run, schedule
@@ -146,7 +147,7 @@ class Fake:
     """A step that ends after some looks, and writes its results."""
 
     def __init__(self, step, looks=1, code=0):
-        self.step, self.looks, self.code, self.waited_for = step, looks, code, False
+        self.step, self.looks, self.code, self.waited_for, self.stopped = step, looks, code, False, False
 
     def poll(self):
         """Return the exit code once the looks are used up."""
@@ -161,6 +162,10 @@ class Fake:
         """Note it."""
         self.waited_for = True
         return 0
+
+    def terminate(self):
+        """Note it."""
+        self.stopped = True
 
 
 def scheduled(steps, output, looks=None, code=None):
@@ -216,6 +221,20 @@ def test_after_a_step_that_fails_the_other_is_waited_for(tmp_path):
     told, fakes = scheduled(steps, tmp_path, looks={"a": 99}, code={"b": 3})
     assert told[-1] == "the step 'b' ended with exit code 3" and fakes["a"].waited_for
     assert scheduled(steps, tmp_path)[0] == [("a", 0), ("b", 1)]
+
+
+def test_a_sigterm_stops_the_steps_that_run(tmp_path, monkeypatch):
+    steps = [Step(name, "x", (), tmp_path / name) for name in ("a", "b")]
+    fakes = []
+
+    def start(step, place):
+        fakes.append(Fake(step, looks=99))
+        return fakes[-1]
+
+    monkeypatch.setattr(schedule.time, "sleep", lambda seconds: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit) as stop, runtime.term_as_exit():
+        schedule.run_all(steps, tmp_path, start, run.check)
+    assert stop.value.code == 143 and all(fake.stopped and fake.waited_for for fake in fakes) and len(fakes) == 2
 
 
 @pytest.mark.parametrize("kind", ["folder", "samples"])

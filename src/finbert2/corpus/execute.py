@@ -14,6 +14,7 @@ from datatrove.executor import LocalPipelineExecutor
 from datatrove.executor.base import PipelineExecutor
 from tqdm import tqdm
 
+from finbert2 import runtime
 from finbert2.corpus.pipeline import Stage
 from finbert2.errors import UserError
 
@@ -43,7 +44,7 @@ def execute(stages: Sequence[Stage], work: Path, resources: Resources) -> bool:
     total = sum(stage.tasks for stage in stages)
     with messages_to(work / "datatrove.log") as terminal, tqdm(
         total=total, desc="corpus", unit="task", file=terminal
-    ) as bar, watch(work, bar):  # fmt: skip
+    ) as bar, watch(work, bar), runtime.term_as_exit():  # fmt: skip
         for stage in stages:
             executor = local(stage, work, resources) if resources.executor == "local" else ray(stage, work, resources)
             executor.run()

@@ -23,6 +23,9 @@ class Process(Protocol):
     def wait(self) -> int:
         """Wait until it has ended."""
 
+    def terminate(self) -> None:
+        """Stop it."""
+
 
 def run_all(
     steps: Sequence[Step],
@@ -33,8 +36,8 @@ def run_all(
     """Run the steps that are not done yet, a line for each; return the seconds of every step and of the whole.
 
     `start` takes a step and its place beside another (0 or 1; None: it is alone), `check` raises what an exit code
-    means. After an error the other step is waited for; Ctrl-C reaches both. An interrupted run adds to the seconds of
-    the whole.
+    means. After an error the other step is waited for; Ctrl-C reaches both, `SystemExit` (`runtime.term_as_exit`) stops
+    both. An interrupted run adds to the seconds of the whole.
     """
     path = output / "seconds.json"
     record: dict[str, Any] = (
@@ -66,9 +69,13 @@ def run_all(
                 files.write_json(path, record)
                 tell(step, "done", seconds, ended, steps)
             time.sleep(LOOK)
+    except SystemExit:
+        for _, process, _ in running.values():
+            process.terminate()
+        raise
     finally:
         for _, process, _ in running.values():
-            process.wait()  # a script's own child would outlive a signal to the script, and meet the next run
+            process.wait()  # it would meet the next run
     return seconds, record["whole"]
 
 
