@@ -1,5 +1,6 @@
 """What every training run shares around HuggingFace's Trainer: progress line, resuming, loss curve."""
 
+import copy
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,8 +69,21 @@ def train(trainer: Trainer, name: str) -> int:
         trainer.add_callback(ProgressLine(name))
     checkpoint = starting_point(trainer.args)
     step = made_steps(checkpoint) if checkpoint else 0
+    whole = trainer.args
+    if checkpoint and is_own(checkpoint, whole) and is_over(checkpoint):
+        trainer.args = copy.copy(whole)  # it would make one more step, or a whole epoch after an early stop
+        trainer.args.num_train_epochs, trainer.args.max_steps = 0.0, -1
     trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.args = whole
     return step
+
+
+def is_over(checkpoint: str) -> bool:
+    """Tell whether a checkpoint is the one of the last step, or of the evaluation at which early stopping stopped."""
+    state = TrainerState.load_from_json(str(Path(checkpoint) / STATE))
+    patience: Any = state.stateful_callbacks.get("EarlyStoppingCallback") or {"args": {}, "attributes": {}}
+    waited = patience["attributes"].get("early_stopping_patience_counter", 0)
+    return state.global_step >= state.max_steps or 0 < patience["args"].get("early_stopping_patience", 0) <= waited
 
 
 def starting_point(training_args: TrainingArguments) -> str | None:
@@ -88,8 +102,13 @@ def starting_point(training_args: TrainingArguments) -> str | None:
             f"--resume_from_checkpoint {given} is no whole checkpoint ({found}): name a folder checkpoint-STEP of a "
             "run, or leave the flag out: the same command goes on from the newest one by itself"
         )
-    elsewhere = Path(given).resolve().parent != Path(training_args.output_dir or "").resolve()
+    elsewhere = not is_own(given, training_args)
     return own if own and elsewhere and made_steps(own) > made_steps(given) else given
+
+
+def is_own(checkpoint: str, training_args: TrainingArguments) -> bool:
+    """Tell whether a checkpoint lies in the run's own folder."""
+    return Path(checkpoint).resolve().parent == Path(training_args.output_dir or "").resolve()
 
 
 def rows_a_step(training_args: TrainingArguments) -> int:

@@ -250,6 +250,22 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
     assert steps == 25 if not more else steps > 12
 
 
+@pytest.mark.parametrize("more", [["--num_train_epochs", 9, "--early_stopping", 1], ["--max_steps", 7]])
+def test_a_run_that_is_killed_after_its_last_step_makes_no_other(more, rows, tiny_bert, tmp_path, monkeypatch):
+    """Stopped early, or in the middle of an epoch: the Trainer itself would go on."""
+    command = flags(tiny_bert, rows, tmp_path / "o", "csv", "--baselines", "False", *more)
+    with monkeypatch.context() as patched:
+        patched.setattr(train.judge, "judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(SystemExit):
+            run(train.main, *command)
+    before, saved = last_state(tmp_path / "o"), load_file(tmp_path / "o" / "model.safetensors")
+    assert before["global_step"] < before["max_steps"] if "--early_stopping" in more else before["global_step"] == 7
+    run(train.main, *command)
+    assert results(tmp_path / "o")["steps"] == last_state(tmp_path / "o")["global_step"] == before["global_step"]
+    assert same(saved, load_file(tmp_path / "o" / "model.safetensors"))
+    assert f"| {more[0].strip('-')} | {more[1]}" in (tmp_path / "o" / "README.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "txt"])
 @pytest.mark.parametrize("written", ["csv", "jsonl"])
 def test_predictions_of_files(classifier, tmp_path, suffix, written):
