@@ -1,6 +1,7 @@
 """Which passages and which rows meet in a batch: drawn anew each epoch, a pure function of (seed, epoch, row)."""
 
 import random
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -152,10 +153,9 @@ class Batches:
         """Yield `count` steps from shuffled passes over the rows; a row that does not fit waits for the next step."""
         left = count
         for turn in range(10):
-            order = self.order(sources, turn)
-            waiting: list[Place] = []
-            while left and (order or waiting):
-                step, waiting, order = self.fill(waiting, order)
+            places = deque(self.order(sources, turn))
+            while left and places:
+                step = self.fill(places)
                 if len(step) < self.size:
                     break
                 yield step
@@ -183,21 +183,24 @@ class Batches:
         """Return the random numbers of one purpose in this epoch."""
         return random.Random(f"{self.groups.seed}/{self.groups.epoch}/{name}")
 
-    def fill(self, waiting: list[Place], order: list[Place]) -> tuple[list[Place], list[Place], list[Place]]:
-        """Return one step, the places that now wait, and the rest of the order."""
+    def fill(self, places: deque[Place]) -> list[Place]:
+        """Return one step, taken out of the places; those that do not fit it stay at their beginning."""
         step: list[Place] = []
         refused: list[Place] = []
         guarded, present = set[str](), set[str]()  # positives of rows that see the others; all passages
-        candidates = iter([*waiting, *order])
-        for place in candidates:
-            row, group = self.groups.rows[place.row], self.groups[place]
+        while places and len(step) < self.size:
+            place = places.popleft()
+            row = self.groups.rows[place.row]
             own = self.groups.positives[row.query]
-            if not guarded.isdisjoint(group.passages) or (row.in_batch and not present.isdisjoint(own)):
+            if row.in_batch and not present.isdisjoint(own):  # told before anything is drawn
+                refused.append(place)
+                continue
+            passages = self.groups[place].passages
+            if not guarded.isdisjoint(passages):
                 refused.append(place)
                 continue
             step.append(place)
-            present |= own | set(group.passages)
+            present |= own | set(passages)
             guarded |= own if row.in_batch else set()
-            if len(step) == self.size:
-                break
-        return step, refused, list(candidates)
+        places.extendleft(reversed(refused))
+        return step
