@@ -92,8 +92,7 @@ class RetrieverTrainingArguments(args.TrainingArguments):
         """Let checkpoints follow evaluations, so that the best one can be kept; refuse a smaller last batch."""
         if str(getattr(self.eval_strategy, "value", self.eval_strategy)) != "no":
             self.save_strategy, self.load_best_model_at_end = self.eval_strategy, True
-            if self.eval_steps is not None:
-                self.save_steps = self.eval_steps
+            self.save_steps = self.eval_steps or self.logging_steps  # the steps that transformers evaluates at
         super().__post_init__()
         if not self.dataloader_drop_last:
             raise ValueError("--dataloader_drop_last False: a smaller last batch would have fewer negatives")

@@ -7,7 +7,7 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from finbert2 import encoder
 from finbert2.retriever import ranking
@@ -16,6 +16,7 @@ from finbert2.retriever.benchmark import Benchmark
 from finbert2.retriever.collate import Collator
 from finbert2.retriever.loss import Contrastive, drain
 from finbert2.retriever.metrics import measure
+from finbert2.retriever.options import METRIC
 from finbert2.retriever.ranking import Run
 
 
@@ -62,7 +63,7 @@ class RetrieverTrainer(SentenceTransformerTrainer):
         """Measure nDCG@10 on a benchmark when `eval_strategy` says so; stop after `patience` without a better one."""
         self.benchmark = benchmark
         if patience:
-            self.add_callback(EarlyStoppingCallback(patience))
+            self.add_callback(EarlyStopping(patience))
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Return the benchmark's metrics, `eval_ndcg@10` and the rest, of the model as it now is."""
@@ -76,6 +77,26 @@ class RetrieverTrainer(SentenceTransformerTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log beside the loss the positive's mean rank and its lead over the best other passage."""
         super().log(logs | drain(self.contrastive.seen) if "loss" in logs else logs, start_time)
+
+
+class EarlyStopping(TrainerCallback):
+    """Ends training after `patience` evaluations without a better nDCG@10.
+
+    They are counted in the log, which goes on in a resumed run: transformers' own callback begins to count anew.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """End a run that was interrupted after its last evaluation."""
+        self.on_evaluate(args, state, control)
+
+    def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Count the evaluations since the best one, of equals the first."""
+        found = [entry[METRIC] for entry in state.log_history if METRIC in entry]
+        if found and len(found) - 1 - found.index(max(found)) >= self.patience:
+            control.should_training_stop = True
 
 
 def encoder_run(model: SentenceTransformer, benchmark: Benchmark) -> Run:
