@@ -153,6 +153,19 @@ def test_ids_that_cannot_be_kept(tmp_path):
     )
 
 
+def test_any_id_is_written_found_again_and_deleted(tmp_path, tiny_encoder):
+    ids = ["Moody's-1", 'a"b', "a\\b", "a\nb", "x' or 1 == 1 or '", "𠮷%_"]
+    corpus = jsonl(tmp_path / "q.jsonl", [{"id": key, "text": "光伏组件产能扩张白酒消费"} for key in ids])
+    where = ["--uri", tmp_path / "q.db"]
+    argv = [*where, "--corpus", corpus, "--model_name_or_path", tiny_encoder, "--window", 6, "--stride", 4]
+    for counts in ((6, 0), (0, 6)):
+        call(index.main, *argv)
+        written = json.loads((tmp_path / "q.db.results.json").read_text())
+        assert (written["written"], written["unchanged"]) == counts
+    call(index.main, *where, "--delete", *ids)
+    assert json.loads((tmp_path / "q.db.results.json").read_text())["deleted"] == 6
+
+
 def test_rows_of_one_id_are_counted(tmp_path, caplog):
     rows = [{"id": "x", "text": "甲"}, {"id": "x", "text": "乙"}, {"id": 7, "text": "丙"}, {"id": "7", "text": "丁"}]
     path = jsonl(tmp_path / "i.jsonl", [*rows, {"text": "戊"}, {"text": "戊"}])
