@@ -13,6 +13,7 @@ def test_the_template_leaves_empty_lines_out():
     assert data.passage_text(values, template) == "发布日期： 甲,乙\n正文：\n降息"
     assert data.passage_text({"text": "降息", "title": "央行"}) == "央行\n降息"
     assert data.passage_text({"text": "{title}"}) == "{title}"
+    assert data.passage_text({"text": "降息", "title": float("nan")}) == "降息"  # as pandas' records are dumped
     fields = "{title}, {date}, {company}, {institution}, {industry}, {text}"
     for wrong, what in (("{title}", "lacks {text}"), ("{text} {author}", "has {author}")):
         with pytest.raises(ValueError) as raised:
@@ -104,6 +105,10 @@ def test_qrels_with_an_unknown_id(beir):
     )
     path.write_text("query-id\tcorpus-id\tscore\nq1\tp1\thigh\n")
     assert message(benchmark.load, beir, "test") == f"{path} line 2 has 'high' for 'score': an integer was expected"
+    path.write_text("query-id\tcorpus-id\tscore\nq1\tp1\t0.7\n")
+    assert message(benchmark.load, beir, "test") == f"{path} line 2 has '0.7' for 'score': an integer was expected"
+    path.write_text("query-id\tcorpus-id\tscore\nq1\tp1\t2.0\n")
+    assert benchmark.load(beir, "test").judgements == {"q1": {"p1": 2}}
     path.write_text("query\tcorpus-id\tscore\nq1\tp1\t1\n")
     assert message(benchmark.load, beir, "test") == (
         f"{path} line 2 has no 'query-id': it has 'query', 'corpus-id', 'score'; "
@@ -170,6 +175,12 @@ def test_an_id_that_comes_twice_and_broken_json(beir):
         f"{path} line 1 is not JSON (Expecting value at column 23): "
         "each line has to be one whole object; mend or remove the line"
     )
+
+
+def test_a_share_is_no_label(tmp_path):
+    """Cut to an integer 0.9 would be not relevant."""
+    path = jsonl(tmp_path / "fir.jsonl", [{"query": "甲", "passage": "一", "label": n} for n in (1, 0.9)])
+    assert message(benchmark.load, path, "test") == f"{path} line 2 has 0.9 for 'label': an integer was expected"
 
 
 def test_flat_records_and_their_unsure_labels(tmp_path):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from finbert2 import ngrams
+from finbert2 import encoder, ngrams
 from finbert2.retriever import duplicates, evaluate, mine
 
 from .conftest import FACTS, TOPICS, jsonl, refused
@@ -34,6 +34,7 @@ def test_mining_drops_planted_false_negatives(tmp_path, tiny_encoder, source):
     assert len(row["neg"]) == len(set(row["neg"])) == 4
     assert set(row["neg"]) <= set(pool) - {"半导体芯片行业需求回升订单增长。"}  # the positive's beginning
     assert row["neg_scores"] == sorted(row["neg_scores"], reverse=True)
+    assert row["type"] == "normal"
     dropped = json.loads((tmp_path / "out.jsonl.results.json").read_text())["dropped"]
     assert (dropped["positive"], dropped["near_duplicate"], dropped["query"]) == (2, 2, 1)
 
@@ -80,8 +81,6 @@ def test_an_absolute_margin(tmp_path, train_file):
 
 
 def test_kept_vectors_are_not_made_again(tmp_path, train_file, tiny_encoder, monkeypatch):
-    from finbert2 import encoder
-
     argv = ["--model_name_or_path", tiny_encoder, "--train_data", train_file, "--source", "both"]
     run_mine(*argv, "--output", tmp_path / "a.jsonl", "--cache_dir", tmp_path / "c")
     made = sorted(path.name for path in (tmp_path / "c").iterdir())
@@ -92,9 +91,20 @@ def test_kept_vectors_are_not_made_again(tmp_path, train_file, tiny_encoder, mon
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == made
 
 
-def test_a_rows_prompt_takes_the_models_place(tmp_path, tiny_encoder, training_rows, monkeypatch):
-    from finbert2 import encoder
+def test_kept_vectors_are_of_the_models_prompt(tmp_path, train_file, tiny_encoder):
+    """A prompt that was forgotten and is written into the folder later changes no weights."""
+    folder = tmp_path / "model"
+    encoder.load_sentence_transformer(str(tiny_encoder)).save(str(folder))
+    argv = ["--model_name_or_path", folder, "--train_data", train_file, "--cache_dir", tmp_path / "c"]
+    run_mine(*argv, "--output", tmp_path / "a.jsonl")
+    settings = folder / "config_sentence_transformers.json"
+    found = json.loads(settings.read_text())
+    settings.write_text(json.dumps(found | {"prompts": {"query": "为这个句子生成表示", "document": ""}}))
+    run_mine(*argv, "--output", tmp_path / "b.jsonl")
+    assert read(tmp_path / "a.jsonl")[0]["pos_scores"] != read(tmp_path / "b.jsonl")[0]["pos_scores"]
 
+
+def test_a_rows_prompt_takes_the_models_place(tmp_path, tiny_encoder, training_rows, monkeypatch):
     read_as_queries, read_as_texts = [], []
 
     def note(self, texts, is_query=False):
@@ -130,6 +140,11 @@ def test_messages_of_mine(tmp_path, train_file, capsys):
         refused(capsys, mine.main, [*argv, "--output", "o.csv"])
         == f"{name}--output o.csv: its name has to end in .jsonl"
     )
+    before = train_file.read_text()
+    assert refused(capsys, mine.main, [*argv, "--output", train_file, "--source", "bm25"]) == (
+        f"error: --output {train_file} is the file that is read: name another"
+    )
+    assert train_file.read_text() == before
     pool = jsonl(tmp_path / "pool.jsonl", [])
     assert refused(capsys, mine.main, [*argv, "--candidate_pool", pool]) == (
         f"error: {pool} holds no passages: each line has to be one object with 'text'"

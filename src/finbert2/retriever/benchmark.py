@@ -1,5 +1,6 @@
 """Queries, passages and judgements: BEIR folders and FIR-Bench's flat labelled records, in one form."""
 
+import math
 import random
 import re
 from collections.abc import Callable, Iterable
@@ -96,12 +97,15 @@ def read_judgements(path: Path, passages: dict[str, str], queries: dict[str, str
 
 
 def grade(row: Row, *columns: str) -> int:
-    """Return a row's integer grade."""
+    """Return a row's integer grade, which may be written as 1.0."""
     value = row.require(*columns)
     try:
-        return int(value)
+        number = float(value)
     except (TypeError, ValueError):
-        raise UserError(f"{row.place} has {value!r} for '{columns[0]}': an integer was expected") from None
+        number = math.nan
+    if not number.is_integer():
+        raise UserError(f"{row.place} has {value!r} for '{columns[0]}': an integer was expected")
+    return int(number)
 
 
 def hub_rows(name: str, split: str) -> tuple[list[Row], list[Path]]:

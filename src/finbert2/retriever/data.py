@@ -23,6 +23,7 @@ FIELDS = ("title", "date", "company", "institution", "industry", "text")
 class TrainingRow:
     """A query with its positives and negatives; `prompt` takes the instruction's place for this row.
 
+    `type` is FlagEmbedding's, handed on unread.
     `source` is the number of the file or folder it was read from. Without `in_batch` it is contrasted with its own
     negatives only.
     """
@@ -33,13 +34,14 @@ class TrainingRow:
     prompt: str | None = None
     pos_scores: list[float] | None = None
     neg_scores: list[float] | None = None
+    type: str | None = None
     source: int = 0
     in_batch: bool = True
 
     def as_record(self) -> dict[str, Any]:
         """Return the row as FlagEmbedding writes it, absent parts left out."""
         record: dict[str, Any] = {"query": self.query, "pos": self.positives, "neg": self.negatives}
-        extra = {"pos_scores": self.pos_scores, "neg_scores": self.neg_scores, "prompt": self.prompt}
+        extra = {name: getattr(self, name) for name in ("pos_scores", "neg_scores", "prompt", "type")}
         return record | {name: value for name, value in extra.items() if value is not None}
 
 
@@ -58,10 +60,10 @@ def passage_text(values: Mapping[str, Any], template: str = TEMPLATE) -> str:
 
 
 def field_text(value: Any) -> str:
-    """Return a field's value as text; lists are joined by commas."""
+    """Return a field's value as text; lists are joined by commas, pandas' NaN is nothing."""
     if isinstance(value, list):
         return ",".join(map(str, value))
-    return "" if value is None else str(value)
+    return "" if value is None or value != value else str(value)
 
 
 def checked_template(template: str) -> str:
@@ -111,7 +113,7 @@ def training_row(row: Row) -> TrainingRow:
     negatives = passages(row, "neg") if row.values.get("neg") is not None else []
     return TrainingRow(
         row.text("query"), positives, negatives, row.values.get("prompt"),
-        scores(row, "pos_scores", positives), scores(row, "neg_scores", negatives),
+        scores(row, "pos_scores", positives), scores(row, "neg_scores", negatives), row.values.get("type"),
     )  # fmt: skip
 
 

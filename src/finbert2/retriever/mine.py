@@ -85,6 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     """Read rows, search, filter, write rows and what was dropped why."""
     (options,) = args.parse("retriever mine", __doc__ or "", argv, MiningArguments)
     start = time.monotonic()
+    args.spare_input(options.output, *sources(options))
     rows, moved = read_training_rows(options.train_data)
     pool = read_pool(options.candidate_pool, options.passage_template) if options.candidate_pool else all_passages(rows)
     known = known_positives(rows)
@@ -99,6 +100,12 @@ def main(argv: list[str] | None = None) -> None:
     mined = [with_negatives(row, found[row.query], options) for row in rows]
     files.write_rows(options.output, (row.as_record() for row in mined))
     finish(options, mined, len(pool), moved, counts, time.monotonic() - start)
+
+
+def sources(options: MiningArguments) -> list[Path]:
+    """Return the files that are read."""
+    pool = [Path(options.candidate_pool)] if options.candidate_pool else []
+    return [*files.expand(options.train_data, files.JSON_SUFFIXES), *pool]
 
 
 def prompts(rows: list[TrainingRow]) -> dict[str, str]:
@@ -193,8 +200,6 @@ def finish(
 ) -> None:
     """Write the numbers and the figure of what was kept and dropped; clear the vectors away."""
     found = [len(row.negatives) for row in mined]
-    pool = [Path(options.candidate_pool)] if options.candidate_pool else []
-    sources = [*files.expand(options.train_data, files.JSON_SUFFIXES), *pool]
     results = {
         "n_rows": len(mined),
         "n_candidates": n_candidates,
@@ -204,7 +209,7 @@ def finish(
         "rows_short": sum(number < options.negatives for number in found),
         "rows_without_negatives": found.count(0),
         "positives_among_negatives": moved,
-        "data": files.fingerprint(sources),
+        "data": files.fingerprint(sources(options)),
         **runtime.circumstances(options.seed, seconds),
     }
     files.write_json(f"{options.output}.results.json", results)
