@@ -121,6 +121,17 @@ def test_texts_without_padding_have_the_vectors_of_sentence_transformers(tiny_be
         assert encoder.SentenceEncoder(tiny_bert, batch_size).encode(texts) == pytest.approx(expected, abs=1e-5)
 
 
+def test_an_fp16_checkpoint_is_read_beside_bf16_on_a_cpu(tiny_bert, tmp_path, monkeypatch):
+    """Autocast there takes bf16 beside fp32 alone: a layer norm in fp16 would raise."""
+    shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
+    AutoModel.from_pretrained(tiny_bert, dtype=torch.float16).save_pretrained(tmp_path)
+    monkeypatch.setattr(runtime, "device", lambda: "cpu")
+    monkeypatch.setattr(runtime, "has_bf16", lambda: True)
+    texts = ["央行下调存款准备金率。", "公司公告称，净利润2.1亿元。"]
+    expected = encoder.SentenceEncoder(tiny_bert).encode(texts)
+    assert encoder.SentenceEncoder(str(tmp_path)).encode(texts) == pytest.approx(expected, abs=2e-2)
+
+
 @given(st.lists(st.integers(1, 30), max_size=40), st.integers(1, 8), st.integers(5, 60))
 def test_batches_hold_every_place_within_both_limits(lengths, most, tokens):
     """A text longer than the budget is alone."""

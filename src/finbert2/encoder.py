@@ -1,6 +1,7 @@
 """Loading models by local folder or Hub name, and the protocol of a sentence encoder."""
 
 import logging
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -152,7 +153,8 @@ def encode(
             )  # fmt: skip
         return vectors.float().cpu().numpy().astype(np.float32).reshape(len(texts), width)
     start, limit = packing.position_start(packing.config_of(model)), model.max_seq_length or 512
-    ids = [part for some in blocks(texts, 4096) for part in tokenised(model.tokenizer, some, limit)]
+    # As arrays: of a million passages the tokens in lists hold several times as much memory, ten GiB.
+    ids = [array("i", part) for some in blocks(texts, 4096) for part in tokenised(model.tokenizer, some, limit)]
     lengths = [len(one) for one in ids]
     found = np.empty((len(texts), width), np.float32)
     was_training = model.training
@@ -243,6 +245,16 @@ def load_sentence_transformer(name: str, pooling: str = "cls") -> "SentenceTrans
         pooled = Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)
         model = SentenceTransformer(modules=[transformer, pooled, Normalize()], device=runtime.device())
     model.max_seq_length = min(model.max_seq_length or 512, tokenizer.model_max_length, 512)
+    return widened(model)
+
+
+def widened(model: T) -> T:
+    """Return a model that is in fp16 in fp32 on a CPU, where autocast takes bf16 beside fp32 alone."""
+    import torch
+
+    module: Any = model
+    if runtime.device() == "cpu" and any(one.dtype == torch.float16 for one in module.parameters()):
+        module.float()
     return model
 
 

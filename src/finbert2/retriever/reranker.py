@@ -14,7 +14,7 @@ class Reranker:
 
         self.tokenizer = encoder.load(AutoTokenizer.from_pretrained, name)
         model = encoder.load(AutoModelForSequenceClassification.from_pretrained, name, num_labels=1)
-        self.model: Any = model.eval().to(runtime.device())
+        self.model: Any = encoder.widened(model).eval().to(runtime.device())
         self.batch_size = batch_size
         self.max_length = min(max_length, self.tokenizer.model_max_length)
 
