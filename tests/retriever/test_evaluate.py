@@ -86,6 +86,13 @@ def test_run_files_come_back(tmp_path):
     assert found["scores"]["test"][0]["main_score"] == found["scores"]["test"][0]["ndcg_at_10"] == 0.5
 
 
+def test_close_scores_keep_their_places_in_a_run_file(tmp_path):
+    """Reciprocal rank fusion gives places 15 and 28 a little more than 9 and 38: 0.02469697 and 0.02469684."""
+    run = {"q": [("c", 0.8765432), ("d", 0.8765431), ("a", 1 / 75 + 1 / 88), ("b", 1 / 69 + 1 / 98)]}
+    (tmp_path / "r.trec").write_text(runs.trec(run, "r"))
+    assert [passage for passage, _ in runs.read(tmp_path / "r.trec")["q"]] == [passage for passage, _ in run["q"]]
+
+
 def test_hits_outside_the_corpus_are_left_out_and_counted(caplog):
     test = benchmark.Benchmark({"p": "甲", "r": "乙"}, {"q": "甲", "s": "丙"}, {"q": {"p": 1}, "s": {"r": 1}}, [])
     run = {"q": [("x", 0.9), ("p", 0.8), ("y", 0.7)], "t": [("p", 1.0)], "s": []}
@@ -131,6 +138,9 @@ def test_options_that_evaluate_refuses(capsys):
         assert refused(capsys, evaluate.main, [*argv, "--rerank_depth", depth]) == (
             f"{name}--rerank_depth {depth}: it has to be from 1 to 100, the hits of a run"
         )
+    assert refused(capsys, evaluate.main, [*argv, "--model_name_or_path", "a/m", "../a/m", "b"]) == (
+        f"{name}a/m and ../a/m are models of one name: results are kept as a_m; rename one"
+    )
     assert refused(capsys, evaluate.main, [*argv, "--runs", "a/bm25.trec", "b/bm25.json"]) == (
         f"{name}--runs names bm25 twice: results are kept by the file's name; rename one of them"
     )

@@ -41,7 +41,9 @@ class Bm25:
         self.tokens = ANALYZERS[analyzer]
         self.size = len(passages)
         self.index = bm25s.BM25(method="lucene", k1=K1, b=B)
-        self.index.index([self.tokens(text) or ["∅"] for text in passages], show_progress=False)
+        same: dict[str, str] = {}  # one object a token: made anew for each passage they hold several times the memory
+        tokens = [[same.setdefault(token, token) for token in self.tokens(text)] or ["∅"] for text in passages]
+        self.index.index(tokens, show_progress=False)
 
     def scores(self, queries: Iterable[str]) -> "Iterator[np.ndarray]":
         """Yield the scores (1, passages) of each query; 0 where no token is shared."""

@@ -24,7 +24,7 @@ class Endpoint:
     def __init__(self, url: str, model: str, cache: Path, batch_size: int = 64, pause: float = 1.0) -> None:
         self.url, self.model, self.cache = url.rstrip("/") + "/embeddings", model, cache
         self.batch_size, self.pause = batch_size, pause
-        self.known: dict[str, list[float]] = {}
+        self.known: dict[str, np.ndarray] = {}  # in fp32: a list holds eight times as much
         self.recall()
 
     def recall(self) -> None:
@@ -32,14 +32,19 @@ class Endpoint:
 
         Earlier versions did not end it, so that a line may also hold a half and a whole one: it is passed over too.
         """
-        text = self.cache.read_text(encoding="utf-8") if self.cache.exists() else ""
-        for line in text.splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            self.known[entry["key"]] = entry["vector"]
-        if text and not text.endswith("\n"):
+        import numpy as np
+
+        if not self.cache.exists():
+            return
+        line = "\n"
+        with self.cache.open(encoding="utf-8") as file:
+            for line in file:
+                try:
+                    entry = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                self.known[entry["key"]] = np.array(entry["vector"], np.float32)
+        if not line.endswith("\n"):
             with self.cache.open("a", encoding="utf-8") as file:
                 file.write("\n")
 
@@ -64,8 +69,10 @@ class Endpoint:
 
     def keep(self, keys: list[str], vectors: list[list[float]]) -> None:
         """Put vectors into memory and at the end of the file."""
+        import numpy as np
+
         self.cache.parent.mkdir(parents=True, exist_ok=True)
-        self.known |= dict(zip(keys, vectors, strict=True))
+        self.known |= {key: np.array(vector, np.float32) for key, vector in zip(keys, vectors, strict=True)}
         lines = [json.dumps({"key": k, "vector": v}) + "\n" for k, v in zip(keys, vectors, strict=True)]
         with self.cache.open("a", encoding="utf-8") as file:
             file.write("".join(lines))

@@ -64,6 +64,13 @@ class EvaluationArguments:
         windows.check(self.window, self.stride)
         if not 0 < self.rerank_depth <= DEPTH:
             raise ValueError(f"--rerank_depth {self.rerank_depth}: it has to be from 1 to {DEPTH}, the hits of a run")
+        models = [*dict.fromkeys(self.model_name_or_path), *([self.endpoint_model] if self.endpoint else [])]
+        slugs = [report.slug(name) for name in models]
+        alike = [name for name, slug in zip(models, slugs, strict=True) if slugs.count(slug) > 1]
+        if alike:
+            raise ValueError(
+                f"{' and '.join(alike)} are models of one name: results are kept as {report.slug(alike[0])}; rename one"
+            )
         names = [Path(path).stem for path in self.runs]
         twice = [name for name in names if names.count(name) > 1]
         if twice:

@@ -12,10 +12,13 @@ from finbert2.retriever.ranking import Run
 
 
 def trec(run: Run, tag: str) -> str:
-    """Return a run as TREC's lines `query Q0 passage rank score tag`; the tag is one word."""
+    """Return a run as TREC's lines `query Q0 passage rank score tag`; the tag is one word.
+
+    Scores keep the nine digits of fp32, so that no two of them become equal and change places.
+    """
     word = "_".join(tag.split())
     lines = [
-        f"{query} Q0 {passage} {place} {score:.6f} {word}\n"
+        f"{query} Q0 {passage} {place} {score:.9g} {word}\n"
         for query, ranked in run.items()
         for place, (passage, score) in enumerate(ranked, start=1)
     ]
