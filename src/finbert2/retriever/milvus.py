@@ -127,7 +127,8 @@ def tokens(text: str) -> str:
     """Return a text's bigrams as ASCII words, four or more hexadecimal digits a character.
 
     The only analyser that Milvus Lite and Milvus servers share and that needs no further package is "standard"; it
-    tears Chinese apart, each in its own way, but leaves such words whole. So both rank as `retriever evaluate` does.
+    tears Chinese apart, each in its own way, but leaves such words whole. So both rank as `retriever evaluate` does,
+    Milvus Lite what was written in one run: it counts each part of its file by itself.
     """
     return " ".join("".join(f"{ord(character):04x}" for character in token) for token in bigrams(text))
 
