@@ -94,6 +94,19 @@ def need_score(training_args: LabelerTrainingArguments, what: str) -> None:
         raise UserError(f"{what} chooses by the development score: --eval_strategy has to be epoch or steps, not no")
 
 
+def need_metric(training_args: LabelerTrainingArguments, kind: str, multi_label: bool) -> None:
+    """Raise `UserError` for a --metric_for_best_model that the development part is not scored by."""
+    if kind == "ner":
+        known = {"f1", "precision", "recall", "loss"}
+    else:
+        known = {"macro_f1", "weighted_f1", "accuracy", "loss"}
+        known |= {"micro_f1", "hamming_loss"} if multi_label else {"mcc"}
+    name = (training_args.metric_for_best_model or "loss").removeprefix("eval_")
+    # The default, of which a tagger makes its f1.
+    if name not in known | {"macro_f1"} and training_args.eval_strategy != "no":
+        raise UserError(f"--metric_for_best_model {name}: the scores of this task are {', '.join(sorted(known))}")
+
+
 def scored(trainer: Any) -> float:
     """Return the best development score of a training; raise `UserError` if it was over before the first one."""
     if trainer.state.best_metric is None:

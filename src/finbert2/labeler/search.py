@@ -13,7 +13,7 @@ from finbert2 import args, files, runtime
 from finbert2.errors import UserError
 from finbert2.labeler.features import Task
 from finbert2.labeler.fit import fine_tune, for_run
-from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments, need_score, scored
+from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments, need_metric, need_score, scored
 from finbert2.labeler.train import contents, read_task
 
 
@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     started = time.perf_counter()
     output = Path(training_args.output_dir)
     task = read_task(options, training_args.seed)
+    need_metric(training_args, task.kind, task.multi_label)
     args.claim(output, options, training_args, search, facts=contents(options))
     direction = "maximize" if training_args.greater_is_better else "minimize"
     study = run(optuna, output, search, direction, lambda trial: score(trial, options, training_args, task, search))

@@ -13,7 +13,7 @@ from finbert2.labeler import audit, calibrate, data, judge, repeat, report
 from finbert2.labeler.features import Task
 from finbert2.labeler.fit import fine_tune
 from finbert2.labeler.model import Labeler
-from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments, need_score
+from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments, need_metric, need_score
 from finbert2.labeler.split import sample, split
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         need_score(training_args, "--seeds")
     output = Path(training_args.output_dir)
     task = read_task(options, training_args.seed)
+    need_metric(training_args, task.kind, task.multi_label)
     if task.multi_label and options.target_precision is not None:
         raise UserError(
             "--target_precision is for tasks of one label a row: of several, each has its best F1's threshold"
