@@ -133,6 +133,10 @@ def test_fgm_adds_the_gradient_at_the_shifted_embeddings(tiny_bert, tmp_path, ba
     mine.training_step(mine.model, batch)
     assert torch.equal(table, before) and torch.allclose(table.grad, expected, atol=1e-6)
     assert not torch.allclose(expected, 2 * first, atol=1e-6)
+    earlier = torch.randn_like(table) * first.norm()  # of the batches before it of the same step
+    table.grad = earlier.clone()
+    mine.training_step(mine.model, batch)
+    assert torch.allclose(table.grad, earlier + expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +269,7 @@ def test_abstaining_is_saved_and_used_by_predict(rows, tiny_bert, tmp_path):
         (["--max_seq_length", 2], "--max_seq_length 2: 3 or more was expected, [CLS] and [SEP] included\n"),
         (["--max_seq_length", 3, "--task", "ner"], "--max_seq_length 3: 4 or more was expected, [CLS] and [SEP] incl"),
         (["--layer_lr_decay", 0], "--layer_lr_decay 0.0: above 0 and at most 1 was expected"),
+        (["--metric_for_best_model", "f1"], "--metric_for_best_model f1: the scores of this task are accuracy, loss, "),
         (["--fgm", -1], "--r_drop, --fgm, --lora_rank and --early_stopping cannot be negative"),
         (["--early_stopping", 2, "--load_best_model_at_end", "False"], "--early_stopping needs --load_best_model"),
         (

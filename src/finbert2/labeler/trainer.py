@@ -72,14 +72,16 @@ class LabelTrainer(Trainer):
 
         FGM: Miyato et al. 2017 (arXiv 1605.07725, §3); the step is taken on the embedding table, as is usual for BERT.
         """
+        if self.args.fgm == 0:
+            return super().training_step(model, inputs, num_items_in_batch)
+        table = self.accelerator.unwrap_model(model).get_input_embeddings().weight
+        before = None if table.grad is None else table.grad.clone()  # of the batches that a step accumulates
         value = super().training_step(model, inputs, num_items_in_batch)
-        if self.args.fgm > 0:
-            table = self.accelerator.unwrap_model(model).get_input_embeddings().weight
-            if table.grad is None:  # LoRA leaves it as it is
-                return value
-            kept, norm = table.detach().clone(), table.grad.norm()
+        if table.grad is not None:  # LoRA leaves it as it is
+            grad = table.grad if before is None else table.grad - before
+            kept, norm = table.detach().clone(), grad.norm()
             if torch.isfinite(norm) and norm > 0:
-                table.data.add_(table.grad, alpha=self.args.fgm / norm.item())
+                table.data.add_(grad, alpha=self.args.fgm / norm.item())
                 super().training_step(model, inputs, num_items_in_batch)
                 table.data.copy_(kept)
         return value
