@@ -189,12 +189,15 @@ def test_a_row_keeps_its_other_columns(classifier, tmp_path, monkeypatch):
     run(predict.main, *command(classifier, tmp_path / "in.jsonl", tmp_path / "o.jsonl"))
     answer = {"id", "text", "label", "score", "probs", "abstained"}
     assert [set(row) - answer for row in read(tmp_path / "o.jsonl")] == [{"given_label", "code"}, {"发布\n日期"}]
-    table = pyarrow.Table.from_pylist([{"title": "公司", "text": "全文", "id": 7, "day": datetime.date(2024, 5, 1)}])
+    day = datetime.date(2024, 5, 1)
+    table = pyarrow.Table.from_pylist([{"title": "公司", "text": "全文", "id": 7, "day": day}])
     parquet.write_table(table, tmp_path / "in.parquet")
     run(predict.main, *command(classifier, tmp_path / "in.parquet", tmp_path / "p.jsonl", "--text_field", "title"))
     (row,) = read(tmp_path / "p.jsonl")
     assert (row["id"], row["text"], row["given_text"], row["day"]) == (7, "公司", "全文", "2024-05-01")
     assert "title" not in row
+    parquet.write_table(pyarrow.Table.from_pylist([{"text": "公司", "id": day}]), tmp_path / "in.parquet")
+    assert [row["id"] for row in inputs.read_texts(str(tmp_path / "in.parquet"), "text")] == ["2024-05-01"]
 
 
 def test_no_column_of_a_row_is_lost_to_another(tmp_path):

@@ -35,7 +35,7 @@ def read_texts(path: str, field: str, empty_texts: str = "error", table: bool = 
             f"given_{name}" if TAKEN.fullmatch(str(name)) else name: plain(value)
             for name, value in (blank | row.values).items() if name not in ("id", field)
         }  # fmt: skip
-        yield {"id": row.values.get("id", row.line), "text": "" if empty else row.text(field), **others}
+        yield {"id": plain(row.values.get("id", row.line)), "text": "" if empty else row.text(field), **others}
 
 
 def read_rows(path: Path) -> Iterator[files.Row]:
