@@ -226,6 +226,17 @@ def test_entities_by_a_server(tmp_path, server):
     assert (found["test"]["precision"], found["test"]["recall"], found["llm"]["unparsable"]) == (1.0, 0.5, 0)
 
 
+def test_a_test_file_without_a_bar_may_have_rows_of_no_label(tmp_path):
+    """What the training file says of the task holds for the test file."""
+    (tmp_path / "train.csv").write_text("text,label\n涨,利好|并购\n买,并购\n跌,利好\n平,\n", encoding="utf-8")
+    (tmp_path / "test.csv").write_text("text,label\n涨了,利好\n平了,\n", encoding="utf-8")
+    options = evaluate.EvaluationArguments(
+        str(tmp_path / "test.csv"), str(tmp_path / "o"), train_data=str(tmp_path / "train.csv")
+    )
+    task = evaluate.read_task(None, options, "classification")
+    assert task.multi_label and [row.labels for row in task.test] == [["利好"], []]
+
+
 def test_half_an_endpoint_and_none(capsys, tmp_path):
     for flags, message in (
         (["--endpoint", "http://x"], "--endpoint and --llm_model belong together: name both or neither"),

@@ -332,6 +332,19 @@ def test_evaluation_writes_its_predictions(classifier, rows, tmp_path, capsys):
     assert results(tmp_path / "o")["test"]["accuracy"] == 0.8 and results(tmp_path / "o")["n_test"] == 5
 
 
+def test_near_duplicates_are_looked_for_in_the_whole_training_file(classifier, tmp_path):
+    """Also among the rows that are held out for the baselines."""
+    chance = random.Random(0)
+    texts = ["".join(chr(chance.randint(0x4E00, 0x9F00)) for _ in range(30)) for _ in range(40)]
+    for name, more in (("train", ""), ("test", "。")):
+        write_csv(tmp_path / f"{name}.csv", [(text + more, ("利好", "利空")[n % 2]) for n, text in enumerate(texts)])
+    run(
+        evaluate.main, "--model_name_or_path", classifier, "--train_data", tmp_path / "train.csv",
+        "--test_data", tmp_path / "test.csv", "--output_dir", tmp_path / "o",
+    )  # fmt: skip
+    assert results(tmp_path / "o")["near_duplicates_in_train"] == 40
+
+
 def test_entities_are_learnt_and_told(tagger, sentences, tmp_path):
     assert results(tagger)["test"]["f1"] == 1.0 and set(results(tagger)["test"]["per_type"]) == {"ORG", "PER"}
     assert results(tagger)["labels"] == ["O", "B-ORG", "I-ORG", "B-PER", "I-PER"]

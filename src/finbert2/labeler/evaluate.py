@@ -94,7 +94,8 @@ def judged(
     said, asked = ask(task, server, options) if server.endpoint else (None, {})
     if labeler and said:
         rivals[str(server.llm_model)] = said
-    return judge.judge(labeler or said, task, rivals, bool(task.train)), asked
+    seen = [*task.train, *task.dev]  # the training file: its dev part is for the baselines alone
+    return judge.judge(labeler or said, task, rivals, bool(task.train), seen), asked
 
 
 def ask(task: Task, server: EndpointArguments, options: EvaluationArguments) -> tuple[Any, dict[str, Any]]:
@@ -129,7 +130,10 @@ def read_task(labeler: Labeler | None, options: EvaluationArguments, kind: str) 
     multi = labeler.settings.multi_label if labeler else None
     paths = [path for path in (options.train_data, options.test_data) if path]
     names = next((found for path in paths if (found := data.label_names(path))), None)
-    read = [data.read_examples(path, names, multi, options.empty_texts) for path in paths]
+    read: list[Any] = []
+    for path in paths:  # a test file without `a|b` may still have rows without a label, where the training file has it
+        read.append(data.read_examples(path, names, multi, options.empty_texts))
+        multi = True if data.is_multi_label(read[-1]) else multi
     labels = labeler.labels if labeler else data.label_list(row for rows in read for row in rows)
     multi = any(map(data.is_multi_label, read)) if multi is None else multi
     for path, rows in zip(paths, read, strict=True):

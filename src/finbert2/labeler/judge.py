@@ -31,19 +31,23 @@ class Judgement:
     page: dict[str, Any]
 
 
-def judge(main: Any, task: Task, rivals: Mapping[str, str | Labeler | Answers], baselines: bool) -> Judgement:
+def judge(
+    main: Any, task: Task, rivals: Mapping[str, str | Labeler | Answers], baselines: bool,
+    seen: Sequence[Any] | None = None,
+) -> Judgement:  # fmt: skip
     """Judge a labeler, a classifier's answers or a tagger's tags on the test part; an empty judgement without one.
 
     A classifier stands beside rivals and, if wanted, beside baselines trained on the task's rows. A rival that is a
-    folder or a Hub name is in memory for its turn alone.
+    folder or a Hub name is in memory for its turn alone. `seen` are the rows among which near duplicates of test rows
+    are looked for (default: the training part).
     """
     if not task.test:
         return Judgement({}, [], {})
     if task.kind == "ner":
-        return tagger(task, tags(main, task.test) if isinstance(main, Labeler) else main)
+        return tagger(task, tags(main, task.test) if isinstance(main, Labeler) else main, seen)
     others = plain(task) if baselines else {}
     others |= {name: answers(one, task.test) for name, one in rivals.items()}
-    return classifier(task, answers(main, task.test), others)
+    return classifier(task, answers(main, task.test), others, seen)
 
 
 def answers(labeler: str | Labeler | Answers, rows: Sequence[data.Example]) -> Answers:
@@ -68,7 +72,9 @@ def plain(task: Task) -> dict[str, Answers]:
     }
 
 
-def classifier(task: Task, main: Answers, others: Mapping[str, Answers]) -> Judgement:
+def classifier(
+    task: Task, main: Answers, others: Mapping[str, Answers], seen: Sequence[Any] | None = None
+) -> Judgement:
     """Judge a classifier on the test rows of a task, beside others by name.
 
     The results hold `test` and a table of the same form under each other's name, each with a bootstrap interval of its
@@ -104,8 +110,8 @@ def classifier(task: Task, main: Answers, others: Mapping[str, Answers]) -> Judg
         results["probable_label_errors"] = len(page["label_errors"])
     if any(main.abstained):
         results["abstention"] = abstention(right["test"], np.array(main.abstained))
-    if task.train:
-        page["leaks"] = audit.leaks(task.train, task.test)
+    if seen := task.train if seen is None else seen:
+        page["leaks"] = audit.leaks(seen, task.test)
         results["near_duplicates_in_train"] = len(page["leaks"])
     return Judgement(results, text_rows(task.test, main), page)
 
@@ -141,7 +147,7 @@ def tags(labeler: Labeler, rows: Sequence[data.Sentence]) -> list[list[str]]:
     return [tags for tags, _ in labeler.tag([sentence.characters for sentence in rows])]
 
 
-def tagger(task: Task, predicted: Sequence[Sequence[str]]) -> Judgement:
+def tagger(task: Task, predicted: Sequence[Sequence[str]], seen: Sequence[Any] | None = None) -> Judgement:
     """Judge a tagger by its tags of the test sentences of a task."""
     gold = [sentence.tags for sentence in task.test]
     counts = metrics.entity_counts(gold, predicted)
@@ -155,8 +161,8 @@ def tagger(task: Task, predicted: Sequence[Sequence[str]]) -> Judgement:
             for place in np.argsort(-wrong, kind="stable") if wrong[place]
         ]
     }  # fmt: skip
-    if task.train:
-        page["leaks"] = audit.leaks(task.train, task.test)
+    if seen := task.train if seen is None else seen:
+        page["leaks"] = audit.leaks(seen, task.test)
         results["near_duplicates_in_train"] = len(page["leaks"])
     rows = [
         {"text": s.text, "gold": list(s.tags), "tags": list(found)}
