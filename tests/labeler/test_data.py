@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
@@ -37,6 +39,21 @@ def test_labels_as_spreadsheets_write_them(tmp_path, written, label):
 def test_labels_that_json_holds_as_numbers(tmp_path):
     path = write(tmp_path / "train.jsonl", '{"text": "甲", "label": 1}\n{"text": "乙", "label": 0.0}\n')
     assert [example.label for example in data.read_examples(path)] == ["1", "0"]
+
+
+@pytest.mark.parametrize("label", [["利好", "并购"], {"name": "利好"}])
+def test_a_label_that_is_a_list_is_none(tmp_path, label):
+    path = write(tmp_path / "train.jsonl", json.dumps({"text": "甲", "label": label}, ensure_ascii=False) + "\n")
+    assert message(data.read_examples, path) == (
+        f"{path} line 1 has {label!r} for 'label': a text or a number was expected, several as a|b"
+    )
+
+
+def test_a_name_is_one_label(tmp_path):
+    path = write(tmp_path / "labels.csv", "label,name\n0,利空\n1,并购|重组\n")
+    assert message(data.label_names, tmp_path / "train.csv") == (
+        f"{path} line 3 has the name '并购|重组': a | stands between labels, take another sign"
+    )
 
 
 def test_rows_and_sentences_know_their_line(tmp_path):
@@ -261,15 +278,29 @@ def test_no_character_of_a_long_sentence_is_lost(tokenizer, length):
         assert all((first < 0) is (character in " \u200b") for first, character in zip(piece.firsts, part, strict=True))
 
 
-def test_characters_that_make_many_tokens_are_cut_as_the_tokenizer_would(tokenizer):
-    text = ["각", "닭", "Ａ", "公"] * 10  # a Hangul syllable comes apart in three letters
-    for piece in data.encode_characters(text, tokenizer, 12):
-        assert len(piece.ids) <= 12 and piece.ids[-1] == tokenizer.sep_token_id
-    part = text[:5]
-    (piece,) = data.encode_characters(part, tokenizer, 12)
-    theirs = tokenizer(part, is_split_into_words=True, truncation=True, max_length=12)
-    assert piece.ids == theirs["input_ids"]
-    tokenizer.backend_tokenizer.no_truncation()
+def of_bytes():
+    """A tokenizer of which every Chinese character makes three tokens, its bytes."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {name: number for number, name in enumerate(["[CLS]", "[SEP]", *alphabet])}
+    made = Tokenizer(models.BPE(vocabulary, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 0), ("[SEP]", 1)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=made, cls_token="[CLS]", sep_token="[SEP]")
+
+
+def test_characters_that_make_many_tokens_are_none_left_out():
+    text, tokenizer = list("央行下调A存款准备金率" * 10), of_bytes()
+    pieces = data.encode_characters(text, tokenizer, 20)
+    assert all(len(piece.ids) <= 20 and piece.ids[-1] == tokenizer.sep_token_id for piece in pieces)
+    tokens = [piece.ids[first] for piece in pieces for first in piece.firsts]
+    assert tokens == [tokenizer(character)["input_ids"][1] for character in text]
+    (piece,) = data.encode_characters(["央"], tokenizer, 4)  # the one character that does not fit by itself
+    assert piece.ids == [0, *tokenizer("央")["input_ids"][1:3], 1] and piece.firsts == [1]
 
 
 def test_a_domain_word_does_not_swallow_an_entitys_beginning(tokenizer):

@@ -126,9 +126,21 @@ def test_a_foreign_classifier_of_several_labels_says_so_in_its_config(classifier
 
 
 def test_one_string_is_not_a_list_of_characters(classifier):
+    labeler = Labeler.from_pretrained(str(classifier))
+    for call in (labeler.predict, labeler.entities):
+        with pytest.raises(UserError) as raised:
+            call("净利润增长")
+        assert str(raised.value) == "texts are a list of strings, one string was given: put it into a list"
+
+
+def test_a_model_without_cls_is_no_encoder(classifier, tmp_path):
+    shutil.copytree(classifier, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    config |= {"cls_token": None, "tokenizer_class": "PreTrainedTokenizerFast"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(UserError) as raised:
-        Labeler.from_pretrained(str(classifier)).predict("净利润增长")
-    assert str(raised.value) == "texts are a list of strings, one string was given: put it into a list"
+        Labeler.from_pretrained(str(tmp_path))
+    assert str(raised.value).endswith("name an encoder such as BERT")
 
 
 def test_batches_do_not_change_the_answer(classifier, exact):

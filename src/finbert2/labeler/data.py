@@ -60,7 +60,7 @@ def read_examples(
     text are dropped and counted in the log if `empty_texts` is "drop".
     Raises `UserError` naming file and line for a missing column, an empty text or label, and a file without rows.
     """
-    read = [(row, str(row.require("label"))) for row in files.read_rows(path)]
+    read = [(row, written_label(row)) for row in files.read_rows(path)]
     kept = [(row, label) for row, label in read if empty_texts != "drop" or not is_empty(row, "text")]
     if len(kept) < len(read):
         log.warning("%s: %d of %d rows have no text and were dropped", path, len(read) - len(kept), len(read))
@@ -77,6 +77,14 @@ def read_examples(
     if not examples:
         raise UserError(f"{path} has no rows: a header `text,label` and at least one row were expected")
     return examples
+
+
+def written_label(row: files.Row) -> str:
+    """Return a row's label as it stands there; raise `UserError` for one that is neither a text nor a number."""
+    label = row.require("label")
+    if not isinstance(label, str | int | float):
+        raise UserError(f"{row.place} has {label!r:.80} for 'label': a text or a number was expected, several as a|b")
+    return str(label)
 
 
 def is_empty(row: files.Row, column: str) -> bool:
@@ -100,7 +108,14 @@ def label_names(train_path: str | Path) -> dict[str, str] | None:
     path = Path(train_path).with_name(NAMES_FILE)
     if not path.exists():
         return None
-    return {canonical(str(row.require("label"))): str(row.require("name")) for row in files.read_rows(path)}
+    names = {}
+    for row in files.read_rows(path):
+        names[canonical(written_label(row))] = name = str(row.require("name"))
+        if SEPARATOR in name:
+            raise UserError(
+                f"{row.place} has the name {name!r}: a {SEPARATOR} stands between labels, take another sign"
+            )
+    return names
 
 
 def label_list(examples: Iterable[Example], names: dict[str, str] | None = None) -> list[str]:
@@ -200,6 +215,14 @@ def shorten(ids: Sequence[int], limit: int, policy: str) -> list[int]:
     return [*ids[:head], *ids[len(ids) - (limit - head) :]]
 
 
+def need_marks(tokenizer: Any, name: str) -> None:
+    """Raise `UserError` for a model whose inputs do not begin with [CLS] and end in [SEP]: it is no encoder."""
+    if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
+        raise UserError(
+            f"{name} has a tokenizer without [CLS] and [SEP] ({type(tokenizer).__name__}): name an encoder such as BERT"
+        )
+
+
 def encode_texts(texts: Sequence[str], tokenizer: Any, max_length: int, policy: str) -> list[list[int]]:
     """Return the token ids of each text with [CLS] and [SEP], no longer than `max_length`."""
     if not texts:
@@ -242,12 +265,16 @@ def encode_characters(characters: Sequence[str], tokenizer: Any, max_length: int
     Characters, not words of the domain vocabulary, are the units: an entity may begin inside such a word.
     """
     size = (max_length - 2) // 2  # a character outside the vocabulary's alphabet may make two tokens
-    parts = [list(characters[place : place + size]) for place in range(0, len(characters), size)]
+    parts = [list(characters[place : place + size]) for place in range(0, len(characters), size)][::-1]
     pieces = []
-    for part in parts:
+    while parts:
+        part = parts.pop()
         # Cut here, not by the tokenizer: it would keep the length as its own state, which threads must not share.
         encoded = tokenizer(part, is_split_into_words=True, verbose=False)
         ids, words = encoded["input_ids"], encoded.word_ids()
+        if len(ids) > max_length and len(part) > 1:  # of characters that make three tokens or more, such as bytes
+            parts += [part[len(part) // 2 :], part[: len(part) // 2]]
+            continue
         if len(ids) > max_length:
             ids, words = [*ids[: max_length - 1], ids[-1]], words[: max_length - 1]
         firsts = np.full(len(part), -1)

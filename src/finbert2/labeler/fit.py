@@ -8,6 +8,7 @@ from typing import Any
 from finbert2 import encoder, packing, training
 from finbert2.errors import UserError
 from finbert2.labeler import features, packed
+from finbert2.labeler.data import need_marks
 from finbert2.labeler.features import Task
 from finbert2.labeler.model import Labeler, Settings
 from finbert2.labeler.options import LabelerArguments, LabelerTrainingArguments
@@ -27,6 +28,7 @@ def fine_tune(options: LabelerArguments, training_args: LabelerTrainingArguments
     from finbert2.labeler.trainer import LabelTrainer
 
     tokenizer = encoder.load(AutoTokenizer.from_pretrained, options.model_name_or_path)
+    need_marks(tokenizer, options.model_name_or_path)
     model = load_model(options.model_name_or_path, task)
     length = within_positions(options.max_seq_length, model.config)
     ner = task.kind == "ner"

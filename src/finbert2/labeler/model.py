@@ -12,7 +12,7 @@ import numpy as np
 from finbert2 import encoder, files, packing, runtime
 from finbert2.errors import UserError
 from finbert2.labeler import calibrate
-from finbert2.labeler.data import SEPARATOR, Piece, encode_characters, encode_texts, encode_windows
+from finbert2.labeler.data import SEPARATOR, Piece, encode_characters, encode_texts, encode_windows, need_marks
 from finbert2.labeler.features import pool
 from finbert2.labeler.forward import forward
 
@@ -98,6 +98,7 @@ class Labeler:
 
             model = OnnxModel(Path(folder), engine, config)
         tokenizer = encoder.load(AutoTokenizer.from_pretrained, folder)
+        need_marks(tokenizer, folder)
         return cls(model, tokenizer, read_settings(folder, "ner" if tagger else "classification", config))
 
     def save(self, folder: Path) -> None:
@@ -126,8 +127,7 @@ class Labeler:
 
         Of a tagger the logits are those of [CLS], which say nothing. Raises `UserError` for a layer that is not there.
         """
-        if isinstance(texts, str):
-            raise UserError("texts are a list of strings, one string was given: put it into a list")
+        need_list(texts)
         config = self.model.config
         layers = config.num_hidden_layers
         if layer is not None and not -layers - 1 <= layer <= layers:
@@ -175,6 +175,7 @@ class Labeler:
 
     def entities(self, texts: Sequence[str], batch_tokens: int = BATCH_TOKENS) -> list[list[Entity]]:
         """Return the entities of each text; raises `UserError` if this is a classifier."""
+        need_list(texts)
         tagged = self.tag([list(text) for text in texts], batch_tokens)
         return [spans(text, tags, scores) for text, (tags, scores) in zip(texts, tagged, strict=True)]
 
@@ -215,6 +216,12 @@ class Labeler:
             raise UserError(
                 f"this model is for {self.settings.task}, {task} was asked of it: name another model folder"
             )
+
+
+def need_list(texts: Sequence[str]) -> None:
+    """Refuse one string, which is a sequence of strings too: of its characters."""
+    if isinstance(texts, str):
+        raise UserError("texts are a list of strings, one string was given: put it into a list")
 
 
 def filled(row: Sequence[tuple[str, float] | None]) -> tuple[list[str], list[float]]:
