@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
@@ -129,8 +130,20 @@ def test_secrets_are_written_nowhere(tmp_path):
     [
         (UserError("a.csv line 3 has no label: add one"), 2, "error: a.csv line 3 has no label: add one\n"),
         (KeyboardInterrupt(), 130, "interrupted: the same command goes on where this one stopped\n"),
+        (
+            OSError(errno.EDQUOT, "Disk quota exceeded", "o/a.npy"), 2,
+            "error: the disk is full (o/a.npy): make room and run it again\n",
+        ),
+        (
+            OSError(errno.EACCES, "Permission denied", "o"), 2,
+            "error: o cannot be read or written (Permission denied): name another path, or mend this one's rights\n",
+        ),
+        (
+            OSError(errno.EISDIR, "Is a directory", "o/.a.csv.x.part", None, "o/a.csv"), 2,
+            "error: o/a.csv cannot be read or written (Is a directory): name another path, or mend this one's rights\n",
+        ),
     ],
-)
+)  # fmt: skip
 def test_a_command_ends_with_a_message_and_a_code(capsys, raised, code, shown):
     @args.command
     def main(argv=None):

@@ -25,6 +25,8 @@ NOT_PART_OF_A_RUN = {
     *("executor", "slurm_partition", "slurm_time", "ddp_timeout", "cache_dir"),
 }
 SECRETS = ("hub_token",)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 def option(help: str, default: Any = dataclasses.MISSING, factory: Any = dataclasses.MISSING) -> Any:  # noqa: A002
@@ -117,15 +119,26 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
             sys.stderr.write(f"error: {error}\n")
             sys.exit(2)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            told = disk_message(error)
+            if told is None:
                 raise
-            sys.stderr.write(f"error: the disk is full ({error.filename or error}): make room and run it again\n")
+            sys.stderr.write(f"error: {told}\n")
             sys.exit(2)
         except KeyboardInterrupt:
             sys.stderr.write("interrupted: the same command goes on where this one stopped\n")
             sys.exit(130)
 
     return run
+
+
+def disk_message(error: OSError) -> str | None:
+    """Return what to say of a full disk, or of a path that may not be used as it was; None for any other error."""
+    path = error.filename2 or error.filename
+    if error.errno in NO_SPACE:
+        return f"the disk is full ({path or error}): make room and run it again"
+    if error.errno in NO_ACCESS and path:
+        return f"{path} cannot be read or written ({error.strerror}): name another path, or mend this one's rights"
+    return None
 
 
 def as_record(*parsed: Any) -> dict[str, Any]:
