@@ -11,12 +11,13 @@ from finbert2.errors import UserError
 
 
 def test_a_cut_off_checkpoint_is_passed_over(tmp_path):
-    """Resuming takes the newest checkpoint that is whole, by number and not by name."""
+    """Resuming takes the newest checkpoint that is whole, by number and not by name; a copy beside it is none."""
     for step, whole in ((900, True), (1000, True), (1100, False)):
         (tmp_path / f"checkpoint-{step}").mkdir()
         (tmp_path / f"checkpoint-{step}" / "model.safetensors").write_bytes(b"x")
         if whole:
             (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}", encoding="utf-8")
+    shutil.copytree(tmp_path / "checkpoint-900", tmp_path / "checkpoint-900-backup")
     assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1000")
     (tmp_path / "checkpoint-1000" / "trainer_state.json").write_text('{"epoch": 1', encoding="utf-8")
     assert training.last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-900"), "killed while it was written"

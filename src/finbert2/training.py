@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,9 +138,9 @@ def last_checkpoint(output_dir: str | Path) -> str | None:
 
 
 def whole_checkpoints(output_dir: str | Path) -> list[Path]:
-    """Return a run's whole checkpoints, the oldest first."""
-    found = sorted(Path(output_dir).glob("checkpoint-*"), key=lambda path: step_of(str(path)))
-    return [path for path in found if is_whole(path)]
+    """Return a run's whole checkpoints, the oldest first; a copy under another name, checkpoint-9-backup, is none."""
+    found = [path for path in Path(output_dir).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return [path for path in sorted(found, key=lambda path: step_of(str(path))) if is_whole(path)]
 
 
 def is_whole(checkpoint: Path) -> bool:
