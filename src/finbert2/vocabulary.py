@@ -19,6 +19,11 @@ def own_tokens(name: str, **options: Any) -> dict[str, int]:
     return tokenizer.get_vocab() if len(tokenizer) > len(tokenizer.all_special_ids) else {}
 
 
+def size(tokenizer: Any) -> int:
+    """Return how many embeddings a tokenizer's ids want: more than its tokens where lines of a vocab.txt are equal."""
+    return max(len(tokenizer), 1 + max(tokenizer.get_vocab().values(), default=-1))
+
+
 def first_moved(own: dict[str, int], given: dict[str, int]) -> tuple[int, str] | None:
     """Return id and token of the first of a checkpoint's `own` tokens that a tokenizer gives another id; None: none.
 

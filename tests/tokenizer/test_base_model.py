@@ -61,3 +61,16 @@ def test_a_copy_of_the_models_tokenizer_is_welcome_also_for_a_name_on_the_hub(co
     options.base_tokenizer = str(tmp_path / "other")
     with pytest.raises(UserError, match="and --base_model owner/fin do not belong together: the tokenizer gives "):
         train.check_base(options)
+
+
+def test_a_base_whose_ids_have_gaps_is_refused(corpus, tmp_path, capsys):
+    """The tokenizers library numbers added words by the number of tokens: they would get ids of others."""
+    base = tmp_path / "base"
+    base.mkdir()
+    lines = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "公", "公", "司"]
+    (base / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (base / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        train.main(["--corpus", str(corpus), "--base_tokenizer", str(base), "--output_dir", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert f"{base} has 7 tokens and ids up to 7: words would get others' ids." in capsys.readouterr().err

@@ -158,3 +158,9 @@ def test_another_process_makes_the_same_tokenizer(tmp_path):
     first, second = (tmp_path / seed / "tokenizer.json" for seed in "12")
     assert first.read_bytes() == second.read_bytes()
     assert len(json.loads(first.read_text(encoding="utf-8"))["model"]["vocab"]) == 3100
+
+
+def test_no_piece_is_learnt_from_a_word_that_is_unknown_anyway():
+    """WordPiece takes words of more than 100 characters for unknown; their characters are known all the same."""
+    dump = "0123456789abcdefก" * 6
+    assert train_base(["公司公告", dump], 21128).get_vocab() == train_base(["公司公告 กxก"], 21128).get_vocab()

@@ -119,3 +119,11 @@ def test_nothing_to_measure(tmp_path, tokenizer_folder, corpus_file, capsys, fla
         evaluate.main([*flags, "--output_dir", str(tmp_path / "o")])
     assert stopped.value.code == 2 and not (tmp_path / "o").exists()
     assert capsys.readouterr().err == f"error: {message.format(path=tmp_path / name)}\n"
+
+
+def test_no_more_texts_are_read_than_asked_for(tmp_path):
+    """The line after them may be anything."""
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "公司"}\n{"text": "公告"}\nno JSON\n', encoding="utf-8")
+    options = evaluate.EvaluationArguments([], [], "", max_texts=2)
+    assert evaluate.read(str(path), options) == ["公司", "公告"]

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from finbert2 import files
@@ -47,3 +49,18 @@ def test_binary_records_are_counted_when_errors_are_skipped(tmp_path):
     path.write_bytes(b"a\0b\nc\n")
     found = survey(Corpus([str(path)], skip_errors=True))
     assert found.documents == 1 and len(found.skipped) == 1
+
+
+def test_a_source_may_be_called_other(tmp_path):
+    """Beyond 20 sources it is one with the small ones."""
+    rows = [{"text": "公司公告" * (60 - n), "source": f"s{n}"} for n in range(25)]
+    rows.append({"text": "公司公告" * 99, "source": "other"})
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    corpus = Corpus([str(path)])
+    found = survey(corpus)
+    names = found.names()
+    assert len(set(names)) == len(names) == 20
+    assert sum(map(found.characters_of, names)) == found.characters
+    sample = draw(corpus, found, 10**9, 0)
+    assert sample.sources == [*range(19), *[19] * 7]

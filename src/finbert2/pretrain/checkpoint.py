@@ -38,9 +38,10 @@ def load_config(name: str, tokenizer: Any, max_seq_length: int) -> Any:
 
 def check_vocabulary(tokenizer: Any, embeddings: int, name: str) -> None:
     """Refuse a tokenizer with ids that the model has no embedding for."""
-    if len(tokenizer) > embeddings:
+    tokens = vocabulary.size(tokenizer)
+    if tokens > embeddings:
         raise UserError(
-            f"the tokenizer has {len(tokenizer)} tokens, the model {name} has embeddings for {embeddings}: "
+            f"the tokenizer has {tokens} tokens, the model {name} has embeddings for {embeddings}: "
             "they do not belong together; grow the model with `tokenizer train --base_model`, or name its own tokenizer"
         )
 

@@ -1,5 +1,6 @@
 """`finbert2 tokenizer evaluate`: tokenizers + text → tokens per character, unknown rate, characters per second."""
 
+import itertools
 import sys
 import time
 from collections import Counter
@@ -56,10 +57,11 @@ def main(argv: list[str] | None = None) -> None:
 
 def read(path: str, options: EvaluationArguments) -> list[str]:
     """Return the texts of one path; raise `UserError` if there are none."""
-    texts = [row.values[options.text_field][:LONGEST] for row in files.read_documents([path], options.text_field)]
+    rows = itertools.islice(files.read_documents([path], options.text_field), max(0, options.max_texts) or None)
+    texts = [row.values[options.text_field][:LONGEST] for row in rows]
     if not texts:
         raise UserError(f"{path}: no text was found to measure tokenizers on")
-    return texts[: options.max_texts] if options.max_texts else texts
+    return texts
 
 
 def load(name: str) -> Cutter:

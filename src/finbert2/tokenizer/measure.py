@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from finbert2 import vocabulary
 from finbert2.encoder import blocks
 
 BATCH = 1000
@@ -29,7 +30,7 @@ def of_huggingface(tokenizer: Any) -> Cutter:
         ids=lambda texts: tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"],
         spans=lambda texts: tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"],
         unknown=tokenizer.unk_token_id,
-        size=len(tokenizer),
+        size=vocabulary.size(tokenizer),
     )
 
 

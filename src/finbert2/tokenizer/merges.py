@@ -7,6 +7,7 @@ from itertools import pairwise
 
 CONTINUES = "##"  # before a piece that does not begin a word
 MIN_FREQUENCY = 2
+LONGEST_WORD = 100  # BERT's WordPiece takes longer ones for unknown, so no piece is learnt from them
 Pair = tuple[int, int]  # of ids
 Spelt = tuple[list[int], int]  # a word as ids, and how often it stands
 
@@ -21,7 +22,9 @@ def grow_vocab(vocab: Mapping[str, int], words: Mapping[str, int], size: int) ->
     ids = dict(vocab)
     names = list(ids)
     spelt: list[Spelt] = [
-        ([ids[piece] for piece in characters(word)], count) for word, count in words.items() if len(word) > 1
+        ([ids[piece] for piece in characters(word)], count)
+        for word, count in words.items()
+        if 1 < len(word) <= LONGEST_WORD
     ]
     counts: Counter[Pair] = Counter()
     places: defaultdict[Pair, list[int]] = defaultdict(list)  # the words where a pair stands, or stood before a merge

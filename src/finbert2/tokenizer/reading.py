@@ -58,7 +58,9 @@ class Survey:
     def names(self) -> list[str]:
         """Return the names under which sources are counted, the largest first."""
         largest = [name for name, _ in sorted(self.sources.items(), key=lambda item: (-item[1], item[0]))]
-        return largest if len(largest) <= MOST_SOURCES else [*largest[: MOST_SOURCES - 1], OTHER]
+        if len(largest) <= MOST_SOURCES:
+            return largest
+        return [*[name for name in largest if name != OTHER][: MOST_SOURCES - 1], OTHER]
 
     def characters_of(self, name: str) -> int:
         """Return the characters counted under one of the `names`."""

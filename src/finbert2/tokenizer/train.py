@@ -149,7 +149,14 @@ def load_base(corpus: Corpus, options: TokenizerArguments) -> "PreTrainedTokeniz
     from transformers import AutoTokenizer
 
     if options.base_tokenizer:
-        return encoder.load(AutoTokenizer.from_pretrained, options.base_tokenizer)
+        base = encoder.load(AutoTokenizer.from_pretrained, options.base_tokenizer)
+        ids = vocabulary.size(base)
+        if ids > len(base):
+            raise UserError(
+                f"{options.base_tokenizer} has {len(base)} tokens and ids up to {ids - 1}: words would get others' "
+                "ids. Its vocab.txt holds lines twice or blank ones: give each a name of its own, such as [unused1001]"
+            )
+        return base
     log.info("tokenizer: no --base_tokenizer, so its characters are learnt from the corpus")
     return train_base(unigram.sentences(corpus.texts()), options.base_vocab_size)
 
