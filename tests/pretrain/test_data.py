@@ -1,6 +1,8 @@
 """Tokenising, windows, packing, order."""
 
 import json
+import multiprocessing
+import time
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +94,6 @@ def test_cache_key_depends_on_content_not_place(tokenizer_folder, corpus_file, t
 
 def test_tokenising_keeps_the_order_of_the_corpus(tokenizer_folder, corpus_file, monkeypatch):
     """Chunks come back in their order whichever process is done first, and no more than a few are read ahead."""
-    from finbert2.pretrain import data
-
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     monkeypatch.setattr(data, "CHUNK", 2)
     monkeypatch.setattr(data.runtime, "cores", lambda: 2)
@@ -138,3 +138,41 @@ def test_an_interrupted_tokenising_leaves_no_cache(tokenizer_folder, corpus_file
     second = load_windows([str(corpus_file)], "text", tokenizer, 32, tmp_path / "cache", "train")
     assert second.tokens == first.tokens
     assert [path.name for path in (tmp_path / "cache").glob("train-*")] == [second.folder.name]
+
+
+def test_a_file_that_is_named_twice_counts_twice(tokenizer_folder, corpus_file, tmp_path):
+    """Also where the cache holds the tokens of the file alone."""
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    once, twice = (
+        load_windows([str(corpus_file)] * times, "text", tokenizer, 32, tmp_path / "cache", "train") for times in (1, 2)
+    )
+    assert twice.tokens == 2 * once.tokens
+
+
+def test_two_runs_that_share_a_cache_tokenise_once(tokenizer_folder, corpus_file, tmp_path, monkeypatch):
+    """The second waits for the first; both read the same whole folder."""
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    calls, context = tmp_path / "calls", multiprocessing.get_context("fork")
+    found = context.Queue()
+
+    def slowly(chunks, tokenizer, max_length, name):
+        with calls.open("a", encoding="utf-8") as file:
+            file.write("once\n")
+        for part in tokenize_all(chunks, tokenizer, max_length, name):
+            time.sleep(1.0)
+            yield part
+
+    def load() -> None:
+        windows = load_windows([str(corpus_file)], "text", tokenizer, 32, tmp_path / "cache", "train")
+        found.put((len(windows.ids), int(windows.ends[-1])))
+
+    monkeypatch.setattr(data, "tokenize_all", slowly)
+    processes = [context.Process(target=load) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    results = [found.get(timeout=10) for _ in processes]
+    assert results[0] == results[1]
+    assert results[0][0] == results[0][1]
+    assert calls.read_text(encoding="utf-8") == "once\n"

@@ -1,5 +1,6 @@
 """Documents → token ids with word starts → windows, tokenised once and memory-mapped."""
 
+import fcntl
 import hashlib
 import itertools
 import json
@@ -9,7 +10,7 @@ import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from finbert2 import files, runtime
+from finbert2 import files, runtime, vocabulary
 from finbert2.errors import UserError
 from finbert2.segment import segmenter, word_boundaries
 
@@ -63,10 +64,13 @@ def load_windows(
     `field` holds the text of a row, `source` where it is from, if the row says so. Raises `UserError` if there is no
     text in it.
     """
-    contents = sorted(entry["sha256"] for entry in fingerprint(paths, cache).values())
+    known = fingerprint(paths, cache)
+    contents = sorted(known[str(path)]["sha256"] for path in files.of_corpus(paths))  # one named twice counts twice
     folder = cache / f"{name}-{cache_key(contents, field, source, tokenizer, max_length)}"
     if not (folder / "meta.json").exists():
-        write_windows(paths, field, source, tokenizer, max_length, folder, name)
+        with alone(folder):
+            if not (folder / "meta.json").exists():
+                write_windows(paths, field, source, tokenizer, max_length, folder, name)
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     ids, starts, ends, sources = (
         np.memmap(folder / f"{part}.bin", dtype=meta["dtypes"][part], mode="r")
@@ -84,6 +88,16 @@ def cache_key(contents: Sequence[str], field: str, source: str, tokenizer: Any, 
     """Return a short hash of the content that is tokenised, by its hashes, and of what tokenises it."""
     rules = tokenizer.backend_tokenizer.to_str()
     return hashlib.sha256(json.dumps([FORMAT, contents, field, source, max_length, rules]).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time make `folder`: runs may share a cache. Not a `flock`, which forked workers inherit."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("w") as file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_windows(
@@ -195,7 +209,7 @@ def set_tokenizer(tokenizer: Any, max_length: int) -> None:
     """Prepare a tokenising process: the tokenizer is sent once, not with every chunk."""
     if multiprocessing.parent_process():
         os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
-    WORKER.update(tokenizer=tokenizer, max_length=max_length, jieba=segmenter())
+    WORKER.update(tokenizer=tokenizer, max_length=max_length, id_type=id_type(tokenizer), jieba=segmenter())
 
 
 def tokenize_chunk(documents: list[Document]) -> Part:
@@ -216,7 +230,7 @@ def tokenize_chunk(documents: list[Document]) -> Part:
             lengths.append(len(window) + 2)
             sources.append(source)
     return Part(
-        np.array(ids, dtype=id_type(tokenizer)), np.array(starts, dtype=bool), np.array(lengths, dtype=np.int32),
+        np.array(ids, dtype=WORKER["id_type"]), np.array(starts, dtype=bool), np.array(lengths, dtype=np.int32),
         sources, sum(map(len, texts)),
     )  # fmt: skip
 
@@ -232,4 +246,4 @@ def word_starts(jieba: Any, text: str, offsets: Sequence[tuple[int, int]]) -> np
 
 def id_type(tokenizer: Any) -> type[np.unsignedinteger]:
     """Return the smallest type that holds every id."""
-    return np.uint16 if len(tokenizer) <= 2**16 else np.uint32
+    return np.uint16 if vocabulary.size(tokenizer) <= 2**16 else np.uint32
