@@ -236,3 +236,39 @@ def test_a_warm_up_that_outlasts_the_run_is_told(tmp_path, caplog, warmup, warne
     assert told == ([
         f"the learning rate rises for {warmup} steps, the run has 23: give --warmup_steps 0.1, a share of the run"
     ] if warned else [])  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy", ["epoch", "no"])
+def test_damage_in_the_last_step_is_not_exported(tiny_bert, corpus_file, tmp_path, monkeypatch, capsys, strategy):
+    """An epoch's checkpoint and the end are looked at like every other checkpoint."""
+
+    class Spoil(TrainerCallback):
+        def on_optimizer_step(self, args, state, control, model=None, **kwargs):
+            if state.global_step == state.max_steps - 1:
+                spoil(model)
+
+    with_callback(monkeypatch, Spoil())
+    output, before = tmp_path / "out", signal.getsignal(signal.SIGTERM)
+    try:
+        stopped_with(2, flags(corpus_file, output, "--model_name_or_path", tiny_bert, "--num_train_epochs", "1",
+                              "--save_strategy", strategy))  # fmt: skip
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "bert.embeddings.LayerNorm.weight holds numbers that are none" in capsys.readouterr().err
+    assert not list(output.glob("checkpoint-*"))
+    assert not (output / "model.safetensors").exists()
+
+
+def test_parts_of_the_loss_are_of_the_steps_since_a_resume(tiny_bert, corpus_file, tmp_path, monkeypatch):
+    """SIGTERM between two log lines: the next one's encoder and decoder losses still add up to its loss."""
+    more = ("--model_name_or_path", tiny_bert, "--objective", "retromae", "--max_steps", "12", "--logging_steps", "6")
+    output = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        with_callback(patch, At(8, lambda model: os.kill(os.getpid(), signal.SIGTERM)))
+        stopped_with(143, flags(corpus_file, output, *more))
+    run.main(flags(corpus_file, output, *more))
+    state = json.loads((output / "checkpoint-12" / training.STATE).read_text(encoding="utf-8"))
+    logged = [entry for entry in state["log_history"] if "loss" in entry]
+    assert [entry["step"] for entry in logged] == [6, 12]
+    for entry in logged:
+        assert entry["encoder_loss"] + entry["decoder_loss"] == pytest.approx(entry["loss"], abs=0.2)

@@ -1,11 +1,14 @@
 """Rows, order, schedules."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
 from finbert2.pretrain.data import load_windows
 from finbert2.pretrain.packing import BLANK, EpochSampler, PackedRows, Place, Schedule, pack, ragged
+from finbert2.pretrain.trainer import PretrainingTrainer
 
 ALWAYS = Schedule(((0.0, 0.15),), planned=50)
 
@@ -116,3 +119,26 @@ def test_the_batch_grows_by_steps_and_keeps_its_places():
     assert len(met) == len(set(met)) == 56
     sampler.set_epoch(1)
     assert {place.row for place in sampler} == set(range(80))
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "accumulated", "steps", "planned", "met"),
+    [
+        (45, 16, 1, 20, 450, 320),  # two steps an epoch, 13 rows of it left out
+        (45, 64, 1, 20, 900, 900),  # fewer rows than a batch
+        (45, 4, 7, 20, 450, 440),  # 11 batches an epoch: a step of 7 and one of 4
+        (1000, 10, 2, 7, 140, 140),  # within an epoch
+    ],
+)
+def test_a_run_of_steps_is_planned_by_the_rows_it_meets(tmp_path, rows, batch, accumulated, steps, planned, met):
+    """`planned` is where the sampler's count stands at the end of the run, `met` the rows trained on."""
+    arguments = SimpleNamespace(
+        world_size=1, train_batch_size=batch, gradient_accumulation_steps=accumulated, num_train_epochs=1.0,
+        max_steps=steps,
+    )  # fmt: skip
+    trainer = object.__new__(PretrainingTrainer)
+    trainer.args, trainer.train_dataset, trainer.ratios, trainer.ramp = arguments, range(rows), ((0.0, 0.15),), 0
+    assert trainer.schedule(rows).planned == planned
+    assert trainer.rows_met(steps) == met
+    trainer.ramp = rows // batch and 1
+    assert trainer.rows_met(steps) == met - sum(batch - trainer.schedule(rows).rows(one) for one in range(accumulated))

@@ -102,11 +102,10 @@ def test_a_changed_corpus_is_another_run(tiny_bert, corpus_file, tmp_path, capsy
 
 def test_the_speed_is_that_of_this_call():
     """8 steps of 2 × 3 rows of 100 half-filled slots; the last two of them, here, took 2 seconds."""
-    arguments = SimpleNamespace(world_size=1, train_batch_size=2, gradient_accumulation_steps=3)
     windows = SimpleNamespace(tokens=0, characters=0)
     trainer = SimpleNamespace(
-        args=arguments, train_dataset=SimpleNamespace(row_length=100, fill=0.5, windows=windows),
-        state=SimpleNamespace(global_step=8, log_history=[{"train_runtime": 2.0}]),
+        train_dataset=SimpleNamespace(row_length=100, fill=0.5, windows=windows),
+        state=SimpleNamespace(global_step=8, log_history=[{"train_runtime": 2.0}]), rows_met=lambda steps: 6 * steps,
     )  # fmt: skip
     results = run.summarise(trainer, {}, {}, resumed=6)
     assert (results["tokens_seen"], results["tokens_per_second"]) == (2400, 300)

@@ -12,10 +12,11 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoModelForMaskedLM, TrainerCallback, pipeline
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, TrainerCallback, pipeline
 
 from finbert2 import training
 from finbert2.pretrain import build, evaluate, run
+from finbert2.pretrain.options import PretrainingArguments
 from tests.surface import ROOT
 
 FLAGS = [
@@ -187,13 +188,19 @@ def test_from_scratch_by_the_tokenizer_alone(tokenizer_folder, corpus_file, tmp_
 
 
 def test_evaluate_agrees_with_the_run(tiny_bert, corpus_file, tmp_path, capsys):
-    """`pretrain evaluate` prints and writes the measures that a run takes of the same checkpoint."""
-    output = tmp_path / "evaluation"
+    """`pretrain evaluate` prints and writes the measures that a run of any rows takes of the same checkpoint."""
+    output, trained = tmp_path / "evaluation", tmp_path / "run"
+    run.main(flags(corpus_file, trained, "--model_name_or_path", tiny_bert, "--valid_data", str(corpus_file),
+                   "--max_steps", "1"))  # fmt: skip
+    capsys.readouterr()
     evaluate.main(["--model_name_or_path", tiny_bert, "--valid_data", str(corpus_file), "--max_seq_length", "48",
                    "--output_dir", str(output)])  # fmt: skip
     printed = json.loads(capsys.readouterr().out)
     written = json.loads((output / "results.json").read_text(encoding="utf-8"))
     assert {name: written[name] for name in printed} == printed
+    before = json.loads((trained / "results.json").read_text(encoding="utf-8"))["valid_before"]
+    assert before["predictions"] == printed["predictions"]
+    assert before["loss_per_token"] == pytest.approx(printed["loss_per_token"], abs=1e-2)
     assert printed["loss_per_token"] == pytest.approx(6.0, abs=1.0)  # ln 400, untrained
 
 
@@ -201,6 +208,10 @@ def test_evaluate_agrees_with_the_run(tiny_bert, corpus_file, tmp_path, capsys):
     ("more", "message"),
     [
         (["--mask_ratio", "1.5"], "--mask_ratio is a share between 0 and 1, not 1.5"),
+        (
+            ["--hidden_size", "256"],
+            "--hidden_size 256 is no multiple of --num_attention_heads 12: give both, heads of 64 are usual",
+        ),
         ([], "give --model_name_or_path to go on from a checkpoint, or --tokenizer_name to start anew"),
     ],
 )
@@ -257,3 +268,39 @@ def test_the_folder_of_another_run_is_refused(tiny_bert, corpus_file, tmp_path, 
     with pytest.raises(SystemExit):
         run.main(flags(corpus_file, output, "--model_name_or_path", tiny_bert, "--max_steps", "2"))
     assert "holds another run (--max_steps was 1, is 2)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("objective", ["mlm", "retromae"])
+def test_a_step_without_predictions_goes_by(tiny_bert, tmp_path, objective):
+    """One short text: no whole word fits the ratio, the decoder draws few targets; no loss is 0 / 0."""
+    corpus = tmp_path / "short.jsonl"
+    corpus.write_text('{"text": "qwertyui"}\n', encoding="utf-8")
+    more = ("--objective", "retromae", "--decoder_target_share", "0.01") if objective == "retromae" else ()
+    run.main(flags(corpus, tmp_path / "out", "--model_name_or_path", tiny_bert, "--max_steps", "4", *more))
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert results["curve"]["loss"][0] == 0.0 if objective == "mlm" else results["loss_first"] > 0
+
+
+def test_a_decoder_in_the_working_folder_is_not_taken_from_scratch(tokenizer_folder, tmp_path, monkeypatch):
+    """Only one beside the checkpoint is the checkpoint's."""
+    (tmp_path / build.DECODER_FILE).write_bytes(b"of something else")
+    monkeypatch.chdir(tmp_path)
+    options = PretrainingArguments(
+        train_data=["x"], objective="retromae", tokenizer_name=tokenizer_folder, hidden_size=32, num_hidden_layers=1,
+        num_attention_heads=2, intermediate_size=64,
+    )  # fmt: skip
+    build.build_model(options, AutoTokenizer.from_pretrained(tokenizer_folder))
+
+
+def test_ids_beyond_the_number_of_tokens(tiny_bert, corpus_file, tmp_path):
+    """A vocab.txt with a line twice has ids up to its number of lines: it is trained on and measured like others."""
+    folder = tmp_path / "tokenizer"
+    folder.mkdir()
+    names = sorted(set("".join(json.loads(line)["text"] for line in corpus_file.open(encoding="utf-8"))) - {" "})
+    lines = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", names[0], names[0], *names]
+    (folder / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
+    run.main(flags(corpus_file, tmp_path / "out", "--tokenizer_name", str(folder), "--hidden_size", "32",
+                   "--num_hidden_layers", "1", "--num_attention_heads", "2", "--intermediate_size", "64",
+                   "--valid_data", str(corpus_file), "--max_steps", "2"))  # fmt: skip
+    assert (tmp_path / "out" / "results.json").exists()

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finbert2 import vocabulary
 from finbert2.errors import UserError
 from finbert2.pretrain import checkpoint
 from finbert2.pretrain.evaluate import held_out_rows
@@ -36,7 +37,7 @@ def load_rows(
         train = PackedRows(windows(options.train_data, "train"), options.row_length, tokenizer.pad_token_id, seed)
         valid = None
         if options.valid_data:
-            valid = held_out_rows(windows(options.valid_data, "valid"), tokenizer, options.row_length)
+            valid = held_out_rows(windows(options.valid_data, "valid"), tokenizer)
     return train, valid
 
 
@@ -80,7 +81,7 @@ def config_from_scratch(options: PretrainingArguments, tokenizer: Any) -> Any:
     from transformers import BertConfig
 
     return BertConfig(
-        vocab_size=-(-len(tokenizer) // 64) * 64, hidden_size=options.hidden_size,
+        vocab_size=-(-vocabulary.size(tokenizer) // 64) * 64, hidden_size=options.hidden_size,
         num_hidden_layers=options.num_hidden_layers, num_attention_heads=options.num_attention_heads,
         intermediate_size=options.intermediate_size, max_position_embeddings=max(512, options.max_seq_length),
         pad_token_id=tokenizer.pad_token_id,
@@ -96,7 +97,7 @@ def prepare_decoder(model: Any, options: PretrainingArguments) -> None:
     model.bag_of_words_weight = options.bag_of_words_weight
     model.cls_words_weight = options.cls_words_weight
     saved = Path(options.model_name_or_path or "") / DECODER_FILE
-    if not saved.is_file():
+    if not options.model_name_or_path or not saved.is_file():
         model.start_decoder_from_encoder()
         return
     try:
@@ -124,7 +125,7 @@ def build_trainer(
             f"NPROC={training_args.n_gpu} sh run_mlm.sh, or choose one by CUDA_VISIBLE_DEVICES"
         )
     masker = Masker(
-        tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), len(tokenizer), training_args.seed,
+        tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), vocabulary.size(tokenizer), training_args.seed,
         options.mask_token_share, options.random_token_share, options.span_words,
     )  # fmt: skip
     targets = options.decoder_target_share if options.objective == "retromae" else 0.0

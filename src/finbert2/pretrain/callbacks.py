@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 class LossWatch(TrainerCallback):
     """Stops a run whose loss is no number, names the batch, and lets no damaged checkpoint be written.
 
-    A loss is looked at one batch late, when the device has worked it out anyway, and at once before a checkpoint.
+    A loss is looked at one batch late, when the device has worked it out anyway, and at once before a checkpoint and at
+    the end.
     """
 
     def __init__(self, output_dir: str) -> None:
@@ -48,9 +49,25 @@ class LossWatch(TrainerCallback):
     def on_step_end(
         self, args: Any, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
     ) -> None:
-        """Before a checkpoint: see that neither loss nor weights are damaged."""
-        if not control.should_save:
-            return
+        """Look before a checkpoint."""
+        if control.should_save:
+            self.look(state, model)
+
+    def on_epoch_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        """Look before an epoch's checkpoint."""
+        if control.should_save:
+            self.look(state, model)
+
+    def on_train_end(
+        self, args: Any, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: Any
+    ) -> None:
+        """Look before the model is exported."""
+        self.look(state, model)
+
+    def look(self, state: TrainerState, model: Any) -> None:
+        """Raise `UserError` if the last loss or the weights are damaged."""
         self.check()
         damaged = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
         if damaged:

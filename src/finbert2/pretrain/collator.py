@@ -72,8 +72,9 @@ class Collator:
         ordinary = ~self.masker.is_special(ids)
         words = np.unique(segments.numbers()[ordinary.ravel()] << 32 | ids[ordinary].astype(np.int64))
         if self.decoder_targets < 1:
-            draws = counter_random(seed, epoch, rows["rows"][:, None], np.arange(ids.shape[1]), TARGETS)
-            ordinary &= unit(draws) < self.decoder_targets
+            draws = unit(counter_random(seed, epoch, rows["rows"][:, None], np.arange(ids.shape[1]), TARGETS))
+            least = draws[ordinary].min(initial=1.0)  # a batch of one short text has a target too
+            ordinary &= draws <= max(self.decoder_targets, least)
         places = np.flatnonzero(ordinary)
         row, place = np.divmod(segments.firsts, ids.shape[1])
         draws = counter_random(seed, epoch, rows["rows"][row], place, VISIBLE) >> np.uint64(1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import args, files, runtime
+from finbert2 import args, files, runtime, vocabulary
 from finbert2.errors import UserError
 from finbert2.pretrain import checkpoint
 from finbert2.pretrain.options import check_window
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EVALUATION_SEED = 20250806  # always the same masks, so that losses of different runs can be compared
 EVALUATION_RATIO = 0.15
+ROW_LENGTH = 512  # masks are drawn by the row
 
 
 @dataclass
@@ -78,11 +79,11 @@ def load_model(name: str, **options: Any) -> Any:
     return model
 
 
-def held_out_rows(windows: "Windows", tokenizer: Any, row_length: int = 512) -> "PackedRows":
-    """Return held-out windows as packed rows, always in the same way."""
+def held_out_rows(windows: "Windows", tokenizer: Any) -> "PackedRows":
+    """Return held-out windows as packed rows, always in the same way, whatever the rows that are trained on."""
     from finbert2.pretrain.packing import PackedRows
 
-    return PackedRows(windows, max(row_length, windows.longest), tokenizer.pad_token_id, EVALUATION_SEED)
+    return PackedRows(windows, max(ROW_LENGTH, windows.longest), tokenizer.pad_token_id, EVALUATION_SEED)
 
 
 @runtime.inference()
@@ -101,7 +102,9 @@ def evaluate(model: Any, rows: "PackedRows", tokenizer: Any, batch_rows: int = 1
     from finbert2.pretrain.packing import EpochSampler, Schedule
 
     collator: Any = Collator(
-        Masker(tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), len(tokenizer), EVALUATION_SEED)
+        Masker(
+            tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), vocabulary.size(tokenizer), EVALUATION_SEED
+        )  # fmt: skip
     )
     sampler = EpochSampler(len(rows), EVALUATION_SEED, Schedule(((0.0, EVALUATION_RATIO),), len(rows)))
     training = model.training

@@ -16,9 +16,10 @@ def summed_loss(
 ) -> torch.Tensor:
     """Return the cross-entropy summed over labels that are not -100, divided by `items` (default: their number).
 
-    `head` is BERT's prediction head (transform, tied decoder, bias), `states` (predictions, width) go into it.
+    `head` is BERT's prediction head (transform, tied decoder, bias), `states` (predictions, width) go into it. A step
+    without a prediction, of one short text, has the loss 0.
     """
-    count = (labels != IGNORED).sum() if items is None else items
+    count = torch.as_tensor((labels != IGNORED).sum() if items is None else items).clamp(min=1)
     transformed = head.transform(states)
     return ChunkedCrossEntropy.apply(transformed, head.decoder.weight, head.decoder.bias, labels) / count
 

@@ -54,6 +54,11 @@ class PretrainingArguments:
         """Fill in the objective's ratio; refuse what contradicts itself."""
         if not self.model_name_or_path and not self.tokenizer_name:
             raise ValueError("give --model_name_or_path to go on from a checkpoint, or --tokenizer_name to start anew")
+        if not self.model_name_or_path and self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"--hidden_size {self.hidden_size} is no multiple of --num_attention_heads {self.num_attention_heads}: "
+                "give both, heads of 64 are usual"
+            )
         self.mask_ratio = self.mask_ratio or DEFAULT_RATIO[self.objective]
         self.row_length = max(self.row_length, self.max_seq_length)
         self.check_shares()

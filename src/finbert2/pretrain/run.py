@@ -173,7 +173,7 @@ def summarise(
     rows: Any = trainer.train_dataset
     history, steps = trainer.state.log_history, trainer.state.global_step
     seconds = history[-1].get("train_runtime", 0.0) if history else 0.0
-    step_tokens = training.rows_a_step(trainer.args) * rows.row_length * rows.fill
+    row_tokens = rows.row_length * rows.fill
     readings = {
         name: values[len(values) // 2]
         for name in ("mfu", "loader_wait")
@@ -188,8 +188,10 @@ def summarise(
             "packing_fill": rows.fill,
             "corpus_tokens": rows.windows.tokens,
             "corpus_characters": rows.windows.characters,
-            "tokens_seen": round(steps * step_tokens),
-            "tokens_per_second": round((steps - resumed) * step_tokens / seconds) if seconds else None,
+            "tokens_seen": round(trainer.rows_met(steps) * row_tokens),
+            "tokens_per_second": round((trainer.rows_met(steps) - trainer.rows_met(resumed)) * row_tokens / seconds)
+            if seconds
+            else None,
         }
         | readings
     )

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
+from finbert2 import training
 from finbert2.pretrain.callbacks import EpochKeeper, LossWatch, StopOnSignal
 from finbert2.pretrain.collator import Origin
 from finbert2.pretrain.evaluate import evaluate
@@ -28,6 +29,7 @@ class PretrainingTrainer(Trainer):
         self.meter = Meter()
         self.origins: deque[Origin] = deque()
         self.part_sums = dict.fromkeys(PARTS, 0.0)
+        self.unlogged_steps = 0
         self.watch, self.stop, self.epochs = LossWatch(self.args.output_dir or ""), StopOnSignal(), EpochKeeper()
         for callback in (self.epochs, self.stop, self.watch):  # the watch sees also the checkpoint that a signal wants
             self.add_callback(callback)
@@ -51,8 +53,25 @@ class PretrainingTrainer(Trainer):
         batches = self.args.world_size * self.args.gradient_accumulation_steps
         planned = int(self.args.num_train_epochs * rows)
         if self.args.max_steps > 0:
-            planned = self.args.max_steps * batches * self.args.train_batch_size
+            epochs, steps = divmod(self.args.max_steps, self.steps_an_epoch(rows))
+            planned = epochs * rows + steps * training.rows_a_step(self.args)
         return Schedule(self.ratios, planned, self.args.train_batch_size, batches, self.ramp)
+
+    def steps_an_epoch(self, rows: int) -> int:
+        """Return how many steps the Trainer makes of `rows` rows; the last one may have fewer batches."""
+        batches = max(1, rows // (self.args.world_size * self.args.train_batch_size))
+        return -(-batches // self.args.gradient_accumulation_steps)
+
+    def rows_met(self, steps: int) -> int:
+        """Return how many rows the run has met after so many steps; what fills no batch of an epoch is left out."""
+        dataset: Any = self.train_dataset
+        rows, batch = len(dataset), self.args.world_size * self.args.train_batch_size
+        of_epoch = max(min(rows, batch), rows // batch * batch)
+        schedule = self.schedule(rows)
+        ramped = range(min(schedule.batches * min(steps, self.ramp), of_epoch // self.args.train_batch_size))
+        blank = sum(self.args.train_batch_size - schedule.rows(batch) for batch in ramped)
+        epochs, steps = divmod(steps, self.steps_an_epoch(rows))
+        return epochs * of_epoch + steps * training.rows_a_step(self.args) - blank
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """Return the step's micro-batches and the number of MLM predictions in them on all ranks.
@@ -60,6 +79,7 @@ class PretrainingTrainer(Trainer):
         RetroMAE's batches also get `num_decoder_items`, since its decoder predicts every token and not only the masked
         ones, and `num_documents`.
         """
+        self.unlogged_steps += 1
         with self.meter.waiting():
             batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         decoders = [batch["decoder_batch"] for batch in batches if "decoder_batch" in batch]
@@ -95,19 +115,13 @@ class PretrainingTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log; beside a training loss also its parts, tokens a second, MFU and the share of waiting for the loader."""
         if "loss" in logs:
-            steps = max(1, self.state.global_step - self.last_logged_step)
             for name, total in self.part_sums.items():
                 if isinstance(total, torch.Tensor):
-                    logs[name] = round(float(total) * self.args.world_size / steps, 4)
-            self.part_sums = dict.fromkeys(PARTS, 0.0)
+                    logs[name] = round(float(total) * self.args.world_size / self.unlogged_steps, 4)
+            self.part_sums, self.unlogged_steps = dict.fromkeys(PARTS, 0.0), 0
             model = self.accelerator.unwrap_model(self.model)
             logs |= self.meter.read(model, self.args.world_size, self.peak)
         super().log(logs, start_time)
-
-    @property
-    def last_logged_step(self) -> int:
-        """The step of the last training loss in the log."""
-        return max((int(entry["step"]) for entry in self.state.log_history if "loss" in entry), default=0)
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Return and log the held-out measures of `pretrain evaluate`, as `eval_…`."""
