@@ -167,9 +167,12 @@ class Chat:
 
 
 def read_answer(content: Any, seconds: float) -> Answer:
-    """Return a chat completion as an `Answer`; a server need not count tokens."""
+    """Return a chat completion as an `Answer`; a server need not count tokens, and may give its text in parts."""
     usage = content.get("usage") or {}
+    said = content["choices"][0]["message"]["content"] or ""
+    if not isinstance(said, str):  # of a model that thinks first: what it thought, then the answer
+        said = "".join(part["text"] for part in said if part["type"] == "text")
     return Answer(
-        content["choices"][0]["message"]["content"] or "", int(usage.get("prompt_tokens") or 0),
+        said, int(usage.get("prompt_tokens") or 0),
         int(usage.get("completion_tokens") or 0), seconds,
     )  # fmt: skip

@@ -56,6 +56,11 @@ def test_a_server_that_never_answers_is_told_and_what_it_said_is_kept(server, tm
     assert [r["messages"][0]["content"] for r in server.requests].count("文本：利润增长") == 1
 
 
+def test_an_answer_in_parts_is_its_texts(server, tmp_path):
+    server.reply = lambda prompt: [{"type": "thinking", "thinking": []}, {"type": "text", "text": "利好"}]
+    assert [answer.text for answer in endpoint(server, tmp_path).ask_all(["涨", "涨"])] == ["利好", "利好"]
+
+
 def test_equal_texts_are_asked_and_paid_for_once(server, tmp_path):
     prompts = ["文本：利润增长", "文本：利润下降", "文本：利润增长"] * 8
     answers = endpoint(server, tmp_path).ask_all(prompts)
