@@ -43,7 +43,7 @@ def steps(source: Path, evaluation: Path, folder: Path) -> dict[str, Callable[[]
 
     def filtering() -> None:
         made["kept"] = [text for text in made["clean"] if filters.drop_reason(text) is None]
-        made["docs"] = [Document(text=text, id="", metadata={"_split": "train"}) for text in made["kept"]]
+        made["docs"] = [Document(text=text, id="", metadata={shards.SPLIT: "train"}) for text in made["kept"]]
 
     return {
         "read": read,

@@ -173,7 +173,8 @@ def test_parquet_and_saved_datasets_keep_their_fields_and_sources_are_told_apart
     columns = {"body": [prose(1), "短"], "date": [None, "2024-03-01"]}
     pyarrow.parquet.write_table(pyarrow.table(columns), folder / "b.parquet")
     write(folder / "a.jsonl", [])
-    (folder / "a.jsonl").write_text(json.dumps({"body": prose(2), "source": "news"}) + "\n", encoding="utf-8")
+    row = {"body": prose(2), "source": "news", "_source": "x"}
+    (folder / "a.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     datasets.Dataset.from_dict({"body": [prose(3)], "n": [7]}).save_to_disk(str(tmp_path / "saved"))
     flags = ["--input", str(folder), str(tmp_path / "saved"), "--output_dir", str(tmp_path / "o"), "--num_proc", "1"]
     prepare.main([*flags, "--text_field", "body", "--valid_fraction", "0"])
@@ -186,7 +187,8 @@ def test_parquet_and_saved_datasets_keep_their_fields_and_sources_are_told_apart
     assert all(word in picture for word in ("b.parquet", "news", "saved", "kept", "too_short"))
     kept = {row["text"]: row for row in lines(tmp_path / "o", "train")}
     assert kept == {
-        prose(1): {"text": prose(1), "date": None}, prose(2): {"text": prose(2), "source": "news"},
+        prose(1): {"text": prose(1), "date": None},
+        prose(2): {"text": prose(2), "source": "news", "_source": "x"},
         prose(3): {"text": prose(3), "n": 7},
     }  # fmt: skip
 

@@ -4,12 +4,12 @@ import json
 import pytest
 from datatrove.data import Document
 
-from finbert2.corpus.shards import CleanedReader, CleanedWriter, Samples, ShardWriter
+from finbert2.corpus.shards import SOURCE, SPLIT, CleanedReader, CleanedWriter, Samples, ShardWriter
 
 
 def documents(count: int):
     for n in range(count):
-        yield Document(text=f"第{n}篇", id=f"a line {n}", metadata={"n": n, "_split": "train", "_source": "a"})
+        yield Document(text=f"第{n}篇", id=f"a line {n}", metadata={"n": n, SPLIT: "train", SOURCE: "a"})
 
 
 def test_what_a_stage_writes_the_next_reads(tmp_path):

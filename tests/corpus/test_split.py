@@ -4,6 +4,7 @@ from datatrove.data import Document
 
 from finbert2 import files
 from finbert2.corpus import dedup
+from finbert2.corpus.shards import SOURCE, SPLIT
 from finbert2.corpus.split import HoldOut, Split, hash_of
 from tests.corpus.test_prepare import lines, prepared, prose, write
 
@@ -37,8 +38,8 @@ def test_dropped_documents_are_not_held_out(tmp_path):
 def test_the_text_that_is_named_is_held_out(tmp_path):
     texts = ["甲", "乙", "丙"]
     files.write_array(tmp_path / "held_out.npy", np.array([hash_of("乙")], dtype=np.uint32))
-    docs = [Document(text=text, id=text, metadata={"_source": "a"}) for text in texts]
-    marked = [doc.metadata["_split"] for doc in Split(0.0, tmp_path / "hashes").run(docs)]
+    docs = [Document(text=text, id=text, metadata={SOURCE: "a"}) for text in texts]
+    marked = [doc.metadata[SPLIT] for doc in Split(0.0, tmp_path / "hashes").run(docs)]
     assert marked == ["train", "valid", "train"]
 
 

@@ -16,7 +16,7 @@ from finbert2.corpus import decontaminate, dedup, reading
 from finbert2.corpus.blocks import Block
 from finbert2.corpus.clean import clean
 from finbert2.corpus.filters import MAX_CHARACTERS, drop_reason
-from finbert2.corpus.shards import CleanedReader, CleanedWriter, Samples, ShardWriter
+from finbert2.corpus.shards import SOURCE, CleanedReader, CleanedWriter, Samples, ShardWriter
 from finbert2.corpus.split import Hashes, HoldOut, Split
 
 SHOWN = 50  # documents of each reason that a person is shown
@@ -81,7 +81,7 @@ class Reader(PipelineStep):
         named = metadata.get(self.recipe.source_field)
         source = sources.counted(named if isinstance(named, str) and named else file)
         self.stat_update(f"read\t{source}")
-        return Document(text=text, id=record.place, metadata=metadata | {"_source": source})
+        return Document(text=text, id=record.place, metadata=metadata | {SOURCE: source})
 
 
 class Sources:
@@ -116,7 +116,7 @@ class Verdicts(PipelineStep):
             with self.track_time():
                 reason = judge(number, doc)
             if reason:
-                self.stat_update(f"{reason}\t{doc.metadata['_source']}")
+                self.stat_update(f"{reason}\t{doc.metadata[SOURCE]}")
                 dropped.add(reason, doc.id, doc.text)
             else:
                 yield doc
@@ -184,7 +184,7 @@ class Deduplicate(PipelineStep):
             if verdict == dedup.KEPT:
                 yield doc
             else:
-                self.stat_update(f"{dedup.REASONS[verdict]}\t{doc.metadata['_source']}")
+                self.stat_update(f"{dedup.REASONS[verdict]}\t{doc.metadata[SOURCE]}")
         files.write_json(self.samples / f"{rank:05d}.json", texts)
 
 

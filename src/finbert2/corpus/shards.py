@@ -15,7 +15,8 @@ from datatrove.pipeline.base import PipelineStep
 
 from finbert2 import files
 
-OURS = frozenset({"text", "_source", "_split"})
+SOURCE, SPLIT = "finbert2.source", "finbert2.split"  # what the steps add; a plain `_source` may be the user's
+OURS = frozenset({"text", SOURCE, SPLIT})
 GZIP_LEVEL = 2  # a tenth larger than the usual 9 and several times faster
 SHOWN_CHARACTERS = 2000
 
@@ -71,12 +72,12 @@ class ShardWriter(PipelineStep):
         self.folder, self.most_bytes = folder, most_bytes
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Write each document as its text and the fields it came with; `metadata["_split"]` says where."""
+        """Write each document as its text and the fields it came with; `metadata[SPLIT]` says where."""
         shards: dict[str, Shard] = {}
         for doc in data:
             with self.track_time():
                 line = orjson.dumps(fields(doc)) + b"\n"
-                split = doc.metadata["_split"]
+                split = doc.metadata[SPLIT]
                 shard = shards.setdefault(split, Shard(self.folder / split, rank))
                 if shard.written and shard.written + len(line) > self.most_bytes:
                     shard.finish()

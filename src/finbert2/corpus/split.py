@@ -9,6 +9,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from finbert2 import files
 from finbert2.corpus import dedup
+from finbert2.corpus.shards import SOURCE, SPLIT
 
 BUCKETS = 10_000
 NONE = np.zeros(0, dtype=np.uint32)
@@ -68,11 +69,11 @@ class Split(PipelineStep):
         self.valid_fraction, self.hashes = valid_fraction, hashes
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Set `metadata["_split"]`, which is the folder the document is written to."""
+        """Set `metadata[SPLIT]`, which is the folder the document is written to."""
         named = np.load(self.hashes.with_name("held_out.npy")).tolist()
         for doc in data:
             number = hash_of(doc.text)
             held_out = number % BUCKETS < self.valid_fraction * BUCKETS or number in named
-            doc.metadata["_split"] = "valid" if held_out else "train"
-            self.stat_update(f"{doc.metadata['_split']}\t{doc.metadata['_source']}")
+            doc.metadata[SPLIT] = "valid" if held_out else "train"
+            self.stat_update(f"{doc.metadata[SPLIT]}\t{doc.metadata[SOURCE]}")
             yield doc
