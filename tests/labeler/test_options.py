@@ -80,6 +80,18 @@ def test_divergence_by_hand():
     assert divergence(logit[:, :1], logit[:, 1:], True).item() == pytest.approx(kl.item() / 2)
 
 
+def test_dropout_is_the_configs_or_the_one_given(rows, tiny_bert, tmp_path, batch):
+    own, none = (load_model(tiny_bert, Task("classification", LABELS, False, [], []), one) for one in (None, 0.0))
+    assert own.config.hidden_dropout_prob == own.config.attention_probs_dropout_prob == 0.1
+    for model, same in ((own, False), (none, True)):
+        trained, applied = (model.train(mode)(**batch).logits for mode in (True, False))
+        assert torch.equal(trained, applied) is same
+    run(train.main, *flags(tiny_bert, rows, tmp_path / "o", "csv", "--max_steps", 1, "--dropout", 0.3))
+    config = json.loads((tmp_path / "o" / "config.json").read_text(encoding="utf-8"))
+    assert config["hidden_dropout_prob"] == config["attention_probs_dropout_prob"] == 0.3
+    assert config["classifier_dropout"] is None  # so the head's is the hidden states'
+
+
 def test_r_drop_adds_what_two_dropouts_differ_by(tiny_bert, tmp_path, batch):
     plain, dropped = trainer(tiny_bert, tmp_path), trainer(tiny_bert, tmp_path, r_drop=4.0)
     dropped.model.train()
@@ -270,6 +282,8 @@ def test_abstaining_is_saved_and_used_by_predict(rows, tiny_bert, tmp_path):
         (["--max_seq_length", 3, "--task", "ner"], "--max_seq_length 3: 4 or more was expected, [CLS] and [SEP] incl"),
         (["--layer_lr_decay", 0], "--layer_lr_decay 0.0: above 0 and at most 1 was expected"),
         (["--metric_for_best_model", "f1"], "--metric_for_best_model f1: the scores of this task are accuracy, loss, "),
+        (["--dropout", 1], "--dropout 1.0: 0 or more and less than 1 was expected"),
+        (["--dropout", 0, "--r_drop", 1], "--r_drop compares two dropouts of a row: it does nothing at --dropout 0"),
         (["--fgm", -1], "--r_drop, --fgm, --lora_rank and --early_stopping cannot be negative"),
         (["--early_stopping", 2, "--load_best_model_at_end", "False"], "--early_stopping needs --load_best_model"),
         (

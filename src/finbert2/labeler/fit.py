@@ -29,7 +29,7 @@ def fine_tune(options: LabelerArguments, training_args: LabelerTrainingArguments
 
     tokenizer = encoder.load(AutoTokenizer.from_pretrained, options.model_name_or_path)
     need_marks(tokenizer, options.model_name_or_path)
-    model = load_model(options.model_name_or_path, task)
+    model = load_model(options.model_name_or_path, task, training_args.dropout)
     length = within_positions(options.max_seq_length, model.config)
     ner = task.kind == "ner"
     train, dev, score = inputs(task, tokenizer, length, options.long_texts)
@@ -57,18 +57,28 @@ def fine_tune(options: LabelerArguments, training_args: LabelerTrainingArguments
     return Labeler(trained, tokenizer, settings), trainer
 
 
-def load_model(name: str, task: Task) -> Any:
-    """Return the encoder with a new head for the task's labels, in fp32."""
+def load_model(name: str, task: Task, dropout: float | None = None) -> Any:
+    """Return the encoder with a new head for the task's labels, in fp32, with its own dropout or the one given."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
     kind = AutoModelForTokenClassification if task.kind == "ner" else AutoModelForSequenceClassification
-    more = {"problem_type": task.problem_type} if task.problem_type else {}
+    more: dict[str, Any] = {"problem_type": task.problem_type} if task.problem_type else {}
+    if dropout is not None:
+        more |= dict.fromkeys(dropouts(name), dropout)
     return encoder.load(
         kind.from_pretrained, name, num_labels=len(task.labels), dtype=torch.float32,
         id2label=dict(enumerate(task.labels)), label2id={label: i for i, label in enumerate(task.labels)},
         ignore_mismatched_sizes=True, **more,
     )  # fmt: skip
+
+
+def dropouts(name: str) -> list[str]:
+    """Return what a model's config calls its dropouts; one that is None follows another and stays."""
+    from transformers import AutoConfig
+
+    config = encoder.load(AutoConfig.from_pretrained, name).to_dict()
+    return [key for key, value in config.items() if "dropout" in key and isinstance(value, int | float)]
 
 
 def inputs(task: Task, tokenizer: Any, length: int, policy: str) -> tuple[list[Any], list[Any], Any]:

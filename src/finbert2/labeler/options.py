@@ -69,6 +69,10 @@ class LabelerTrainingArguments(args.TrainingArguments):
     metric_for_best_model: str | None = args.option("development score (f1 for ner)", default="macro_f1")
     logging_steps: float = args.option("steps between two logged losses", default=20)
     class_weights: Literal["none", "balanced"] = args.option("balanced: rare classes count more", default="none")
+    dropout: float | None = args.option(
+        "dropout while training; 0 suits small encoders that were pretrained briefly (default: as in the model's config)",
+        default=None,
+    )
     r_drop: float = args.option("weight of R-Drop's KL term (0: off; usual 1 to 5)", default=0.0)
     fgm: float = args.option("size of FGM's step on the word embeddings (0: off; usual 0.5 to 1)", default=0.0)
     layer_lr_decay: float = args.option("learning rate of a layer by that of the one above it", default=1.0)
@@ -80,6 +84,10 @@ class LabelerTrainingArguments(args.TrainingArguments):
         super().__post_init__()
         if not 0 < self.layer_lr_decay <= 1:
             raise ValueError(f"--layer_lr_decay {self.layer_lr_decay}: above 0 and at most 1 was expected")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise ValueError(f"--dropout {self.dropout}: 0 or more and less than 1 was expected")
+        if self.dropout == 0 and self.r_drop > 0:
+            raise ValueError("--r_drop compares two dropouts of a row: it does nothing at --dropout 0")
         if min(self.r_drop, self.fgm, self.lora_rank, self.early_stopping) < 0:
             raise ValueError("--r_drop, --fgm, --lora_rank and --early_stopping cannot be negative")
         if self.early_stopping and not self.load_best_model_at_end:
