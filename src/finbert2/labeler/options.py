@@ -70,7 +70,7 @@ class LabelerTrainingArguments(args.TrainingArguments):
     logging_steps: float = args.option("steps between two logged losses", default=20)
     class_weights: Literal["none", "balanced"] = args.option("balanced: rare classes count more", default="none")
     dropout: float | None = args.option(
-        "dropout while training; 0 suits small encoders that were pretrained briefly (default: as in the model's config)",
+        "dropout in training (default: the model's own); 0 suits a small encoder that was pretrained for minutes",
         default=None,
     )
     r_drop: float = args.option("weight of R-Drop's KL term (0: off; usual 1 to 5)", default=0.0)
