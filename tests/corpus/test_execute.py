@@ -1,16 +1,20 @@
-"""Clusters: Slurm by the text of its job scripts, and run by stand-ins for its commands; Ray on this machine."""
+"""Processes here, one of them killed; Slurm by its job scripts, and run by stand-ins for its commands; Ray here."""
 
 import json
 import os
 import re
+import signal
 import stat
 import sys
 from pathlib import Path
 
 import pytest
+from datatrove.pipeline.base import PipelineStep
 
 from finbert2 import files
 from finbert2.corpus import execute, prepare
+from finbert2.corpus.pipeline import Stage
+from finbert2.errors import UserError
 from tests.corpus.test_prepare import content, lines, prose, refused, write
 
 SBATCH = """#!/bin/sh
@@ -45,6 +49,34 @@ def slurm(tmp_path, monkeypatch):
     command(tools, "scontrol", "#!/bin/sh\necho localhost\n")
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     return scripts
+
+
+class Killed(PipelineStep):
+    """Stands in for a step whose second task is killed for want of memory, until there is some."""
+
+    def __init__(self, memory):
+        super().__init__()
+        self.memory = memory
+
+    def run(self, data, rank=0, world_size=1):
+        if rank == 1 and not self.memory.exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from ()
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_run_and_the_same_command_goes_on(tmp_path):
+    stages = [Stage("clean", [Killed(tmp_path / "memory")], 3)]
+    resources = execute.Resources("local", 2, "", "")
+    with pytest.raises(UserError) as raised:
+        execute.execute(stages, tmp_path, resources)
+    assert str(raised.value) == (
+        "a process was killed in the stage 'clean', most often for want of memory: the same command goes on from "
+        "there, with --num_proc 1 on less memory"
+    )
+    (tmp_path / "memory").touch()
+    assert execute.execute(stages, tmp_path, resources)
+    assert len(list((tmp_path / "logs" / "clean" / "completions").iterdir())) == 3
 
 
 def flags(source, output, *more):

@@ -1,11 +1,14 @@
 """Running the stages: local processes, Slurm or Ray, through datatrove's executors and their completion markers."""
 
 import contextlib
+import multiprocessing
 import os
 import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -47,7 +50,13 @@ def execute(stages: Sequence[Stage], work: Path, resources: Resources) -> bool:
     ) as bar, watch(work, bar), runtime.term_as_exit():  # fmt: skip
         for stage in stages:
             executor = local(stage, work, resources) if resources.executor == "local" else ray(stage, work, resources)
-            executor.run()
+            try:
+                executor.run()
+            except BrokenProcessPool:
+                raise UserError(
+                    f"a process was killed in the stage '{stage.name}', most often for want of memory: the same "
+                    f"command goes on from there, with --num_proc {max(1, resources.num_proc // 2)} on less memory"
+                ) from None
             check_finished(stage, executor, work)
     return True
 
@@ -57,10 +66,36 @@ def logs(stage: Stage, work: Path) -> str:
     return str(work / "logs" / stage.name)
 
 
+class Local(LocalPipelineExecutor):
+    """datatrove's executor on processes of this machine, on a pool that says when one of them was killed.
+
+    datatrove's own pool starts another process in the place of the dead one and waits for the lost task for ever.
+    """
+
+    def run(self) -> None:
+        """Run the tasks that are not done; raises what the first that failed raised, and stops the others."""
+        if self.workers == 1:
+            super().run()
+            return
+        self.save_executor_as_json()
+        with ProcessPoolExecutor(self.workers, multiprocessing.get_context("forkserver")) as pool:
+            try:
+                tasks = [
+                    pool.submit(self._run_for_rank, rank, place % self.workers)
+                    for place, rank in enumerate(self.get_incomplete_ranks())
+                ]
+                for task in as_completed(tasks):
+                    task.result()
+            except BaseException:
+                for process in multiprocessing.active_children():
+                    process.terminate()
+                raise
+
+
 def local(stage: Stage, work: Path, resources: Resources) -> PipelineExecutor:
     """Return the executor on processes of this machine."""
     workers = min(resources.num_proc, stage.tasks)
-    return LocalPipelineExecutor(stage.steps, tasks=stage.tasks, workers=workers, logging_dir=logs(stage, work))
+    return Local(stage.steps, tasks=stage.tasks, workers=workers, logging_dir=logs(stage, work))
 
 
 def start_ray(resources: Resources) -> None:
