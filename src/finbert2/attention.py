@@ -78,16 +78,24 @@ def packed_attention(
 
     `query`, `key`, `value` are (1, heads, tokens, width). There may be fewer queries than keys: `query_segments` then
     says how many each segment has. There is no mask: what does not belong together is never multiplied. On CUDA this is
-    PyTorch's variable-length flash kernel, elsewhere one call a segment. That kernel has no dropout, so there is none
-    anywhere (it would also keep a CPU off its fast path).
+    PyTorch's variable-length flash kernel where it takes them, elsewhere one call a segment. That kernel has no
+    dropout, so there is none anywhere (it would also keep a CPU off its fast path).
     """
     asking = query_segments or segments
-    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
+    if query.is_cuda and flash_takes(query.shape[-1], query.dtype, torch.cuda.get_device_capability(query.device)):
         return varlen(query, key, value, asking, segments, scaling), None
     lengths = segments.lengths.tolist()
     parts = (query.split(asking.lengths.tolist(), dim=2), key.split(lengths, dim=2), value.split(lengths, dim=2))
     outputs = [attend(q, k, v, None, scaling) for q, k, v in zip(*parts, strict=True)]
     return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def flash_takes(width: int, dtype: torch.dtype, capability: tuple[int, int]) -> bool:
+    """Tell whether the flash kernel takes heads of `width` in this type on a GPU of this compute capability.
+
+    It does from Ampere (8.0) on, so not on a T4 or V100, and neither TinyBERT's heads of 26 nor any above 256.
+    """
+    return dtype in (torch.bfloat16, torch.float16) and capability >= (8, 0) and width % 8 == 0 and width <= 256
 
 
 def attend(

@@ -111,6 +111,13 @@ def test_packed_attention_under_bf16_has_an_fp32_gradient():
         assert torch.equal(one.grad, other.grad.bfloat16())
 
 
+def test_the_flash_kernel_is_not_given_what_it_refuses():
+    bf16, a100, t4 = torch.bfloat16, (8, 0), (7, 5)
+    assert attention.flash_takes(64, bf16, a100) and attention.flash_takes(64, torch.float16, (9, 0))
+    assert not attention.flash_takes(64, torch.float16, t4) and not attention.flash_takes(64, torch.float32, a100)
+    assert not attention.flash_takes(26, bf16, a100) and not attention.flash_takes(320, bf16, a100)
+
+
 def test_what_is_hidden_in_one_document_changes_no_other(tiny_bert, batch):
     """Neither another document nor padding is visible: changing its tokens moves nothing outside it."""
     model = load_model(tiny_bert).eval()
