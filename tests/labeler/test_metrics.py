@@ -93,6 +93,14 @@ def test_tf_idf_gives_several_labels_or_none():
     ]
 
 
+def test_tf_idf_has_the_thresholds_of_best_f1_as_a_labeler_has():
+    """Of three texts that hint at it one has the label: at 0.5 none would be given it."""
+    hints = [Example("或有收购", "并购" if i % 3 == 0 else "") for i in range(90)]
+    rows = [*hints, *(Example("利润增长", "利好") for _ in range(90))]
+    test = [Example("或有收购", ""), Example("利润增长", "")]
+    assert baselines.tfidf(rows, rows, test, ["利好", "并购"], multi_label=True) == ["并购", "利好"]
+
+
 def test_several_labels_by_hand_and_by_scikit_learn():
     from sklearn.metrics import f1_score
 

@@ -1,12 +1,12 @@
 """What needs no encoder: the largest class, and logistic regression on TF-IDF."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from finbert2.labeler import metrics
+from finbert2.labeler import calibrate, metrics
 from finbert2.labeler.data import SEPARATOR, Example
 
 TFIDF_C = (3.0, 30.0, 300.0)
@@ -23,6 +23,7 @@ def tfidf(
 ) -> list[str]:  # fmt: skip
     """Return the answers of logistic regression on TF-IDF of character 1-3-grams, C chosen by dev macro-F1.
 
+    A label of a multi-label task has the threshold of its best F1 on dev, as in the labeler it is compared with.
     Training rows that all have the same label teach it that one.
     """
     if len({example.label for example in train}) == 1:
@@ -34,13 +35,16 @@ def tfidf(
     )
     features = vectorizer.fit_transform([example.text for example in train])
     dev_features, test_features = (vectorizer.transform([e.text for e in part]) for part in (dev, test))
-    best: tuple[float, Any] = (-1.0, None)
+    gold = [example.label for example in dev]
+    best: tuple[float, Any, dict[str, float]] = (-1.0, None, {})
     for c in TFIDF_C:
-        model = fit(features, train, labels, c, multi_label)
-        answers = answer(model, dev_features, labels, multi_label)
-        score = metrics.classification([e.label for e in dev], answers, labels, multi_label)["macro_f1"]
-        best = max(best, (score, model), key=lambda pair: pair[0])
-    return answer(best[1], test_features, labels, multi_label)
+        model, least = fit(features, train, labels, c, multi_label), dict[str, float]()
+        if multi_label:
+            least = calibrate.best_f1(model.predict_proba(dev_features), metrics.indicators(gold, labels), labels)
+        answers = answer(model, dev_features, labels, least)
+        score = metrics.classification(gold, answers, labels, multi_label)["macro_f1"]
+        best = max(best, (score, model, least), key=lambda one: one[0])
+    return answer(best[1], test_features, labels, best[2])
 
 
 def fit(features: Any, train: Sequence[Example], labels: Sequence[str], c: float, multi_label: bool) -> Any:
@@ -59,9 +63,9 @@ def fit(features: Any, train: Sequence[Example], labels: Sequence[str], c: float
     return model.fit(features, gold)
 
 
-def answer(model: Any, features: Any, labels: Sequence[str], multi_label: bool) -> list[str]:
-    """Return the labels that a model gives to rows of features."""
-    predicted = model.predict(features)
-    if multi_label:
-        return [SEPARATOR.join(sorted(np.array(labels)[row > 0])) for row in predicted]
-    return list(predicted)
+def answer(model: Any, features: Any, labels: Sequence[str], least: Mapping[str, float]) -> list[str]:
+    """Return the labels that a model gives to rows of features: the likeliest, or all that reach their `least`."""
+    if not least:
+        return list(model.predict(features))
+    given = model.predict_proba(features) >= np.array([least[label] for label in labels])
+    return [SEPARATOR.join(sorted(np.array(labels)[row])) for row in given]
