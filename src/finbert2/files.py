@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -62,6 +63,15 @@ class Row:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise UserError(f"{self.place} has {value!r:.80} for '{column}': a list of texts was expected")
         return value
+
+
+def beside(values: Mapping[str, Any], taken: Collection[str]) -> dict[str, Any]:
+    """Return a row's columns with names that are not `taken` by an answer's columns: these become `given_…`.
+
+    One that has such a name already gets another `given_`: so no two columns get the same.
+    """
+    own = {name: re.sub("^(given_)+", "", str(name)) for name in values}
+    return {f"given_{name}" if own[name] in taken else name: value for name, value in values.items()}
 
 
 def read_lines(path: str | Path, skip: Skip = malformed.stop) -> Iterator[tuple[int, str]]:

@@ -41,6 +41,18 @@ def test_a_csv_has_the_columns_of_all_rows(flags, tmp_path):
         ]
 
 
+def test_a_column_called_as_an_answers_is_kept(flags, tmp_path):
+    lines = '{"title": "甲"}\n{"title": "乙", "topic": "利率", "given_topic": 7}\n'
+    (tmp_path / "t.jsonl").write_text(lines, encoding="utf-8")
+    predict.main([*flags, "--output", str(tmp_path / "p.csv")])
+    with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["title", "given_topic", "given_given_topic", "topic", "similarity", "words"],
+            ["甲", "", "", "0", "1.0", "银行 信贷"],
+            ["乙", "利率", "7", "0", "1.0", "银行 信贷"],
+        ]
+
+
 def test_json_lines_stay_as_they_are(flags, tmp_path):
     predict.main([*flags, "--output", str(tmp_path / "p.jsonl")])
     found = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -1,7 +1,6 @@
 """Texts to be labelled, from files and standard input, a chunk in memory at a time."""
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,17 +12,15 @@ from finbert2.labeler.data import is_empty
 
 CHUNK = 4096  # rows in memory at a time; enough of them for batches of equal length
 CHUNK_CHARACTERS = 4_000_000
-# Columns that an answer has, and what they are called where they were given: so no two columns get the same name.
-TAKEN = re.compile("(given_)*(text|label|score|probs|abstained|entities)")
+ANSWER = ("text", "label", "score", "probs", "abstained", "entities")  # its columns, beside the id
 
 
 def read_texts(path: str, field: str, empty_texts: str = "error", table: bool = False) -> Iterator[dict[str, Any]]:
     """Yield `id`, `text` and the other columns of each row of a file, or of each line of standard input (-).
 
-    The id is the row's own or its line; a column named as one of an answer's becomes `given_…`, and one that has such a
-    name already gets another `given_`. Of a `table` each row has every column that one of them has. A row without text
-    is an error, or has an empty text if `empty_texts` is not "error". Raises `UserError` naming file and line for what
-    cannot be read.
+    The id is the row's own or its line; a column named as one of an answer's becomes `given_…`. Of a `table` each row
+    has every column that one of them has. A row without text is an error, or has an empty text if `empty_texts` is not
+    "error". Raises `UserError` naming file and line for what cannot be read.
     """
     if path == "-":
         yield from ({"id": number, "text": line} for number, line in read_standard_input() if line.strip())
@@ -31,11 +28,9 @@ def read_texts(path: str, field: str, empty_texts: str = "error", table: bool = 
     blank = columns(Path(path)) if table else {}
     for row in read_rows(Path(path)):
         empty = empty_texts != "error" and is_empty(row, field)
-        others = {
-            f"given_{name}" if TAKEN.fullmatch(str(name)) else name: plain(value)
-            for name, value in (blank | row.values).items() if name not in ("id", field)
-        }  # fmt: skip
-        yield {"id": plain(row.values.get("id", row.line)), "text": "" if empty else row.text(field), **others}
+        others = {name: plain(value) for name, value in (blank | row.values).items() if name not in ("id", field)}
+        text = "" if empty else row.text(field)
+        yield {"id": plain(row.values.get("id", row.line)), "text": text} | files.beside(others, ANSWER)
 
 
 def read_rows(path: Path) -> Iterator[files.Row]:

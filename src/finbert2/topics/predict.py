@@ -15,6 +15,8 @@ from finbert2.topics.titles import Titles, read_titles
 if TYPE_CHECKING:
     import numpy as np
 
+ANSWER = ("topic", "similarity", "words")  # columns that a title gets
+
 
 @dataclass(kw_only=True)
 class NewTitles:
@@ -72,16 +74,20 @@ def encode(model: TopicModel, titles: Titles, options: NewTitles) -> "np.ndarray
 
 
 def rows(model: TopicModel, titles: Titles, labels: "np.ndarray", similarity: "np.ndarray") -> Iterator[dict[str, Any]]:
-    """Yield the file's own columns with the topic, the similarity to its centre, and its words."""
+    """Yield the file's own columns with the topic, the similarity to its centre, and its words.
+
+    A column of the file that is called as one of these three becomes `given_…`.
+    """
     for row, place in zip(titles.rows, titles.place, strict=True):
         label = int(labels[place])
         words = " ".join(model.topics[label].words[:5]) if label >= 0 else ""
-        yield row.values | {"topic": label, "similarity": round(float(similarity[place]), 4), "words": words}
+        found = {"topic": label, "similarity": round(float(similarity[place]), 4), "words": words}
+        yield files.beside(row.values, ANSWER) | found
 
 
 def write(path: Path, titles: Titles, found: Iterable[dict[str, Any]]) -> None:
     """Write the titles' rows; a CSV has every column that one of them has, JSON lines keep each as it is."""
-    blank = dict.fromkeys(titles.columns()) if path.suffix == ".csv" else {}
+    blank = files.beside(dict.fromkeys(titles.columns()), ANSWER) if path.suffix == ".csv" else {}
     files.write_rows(path, (blank | row for row in found))
 
 
