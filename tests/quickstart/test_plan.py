@@ -136,6 +136,16 @@ def test_small_tasks_get_more_epochs(tmp_path, rows, epochs):
     assert step.flags[step.flags.index("--num_train_epochs") + 1] == str(epochs)
 
 
+def test_labelers_from_scratch_train_longer_and_without_dropout(tmp_path):
+    write(tmp_path / "train.csv", "text,label\n" + f"{'甲' * 50},1\n" * 2000)
+    scratch, published = (
+        plan.label_step("labeler/x", tmp_path, "runclassify.sh", "csv", tmp_path, model, plan.SMALL).flags
+        for model in (None, "owner/name")
+    )
+    assert scratch[scratch.index("--num_train_epochs") + 1] == "8" and scratch[scratch.index("--dropout") + 1] == "0"
+    assert published[published.index("--num_train_epochs") + 1] == "3" and "--dropout" not in published
+
+
 def test_short_texts_get_twice_the_steps(tmp_path):
     size = dataclasses.replace(plan.SMALL, label_steps=200, label_epochs=3, train_rows=3000)
     write(tmp_path / "train.csv", "text,label\n" + "甲乙丙,1\n" * 1000)

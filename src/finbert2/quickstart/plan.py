@@ -19,7 +19,7 @@ ENCODER = (
 )
 # Rows a step of fine-tuning: with 8 the sample's SC_4 fell back to one class; the retriever gains by small steps.
 BATCH, LABEL_RATE = 16, "2e-4"
-PUBLISHED_EPOCHS = 3  # of the retriever from a published model, which needs less than one from scratch
+PUBLISHED_EPOCHS = 3  # from a published model, which needs less than one from scratch
 SHORT_BYTES = 120  # a row of about 40 Chinese characters in UTF-8
 QUERY = "美联储加息对科技股的影响"
 
@@ -43,6 +43,8 @@ class Scale:
     label_steps: int
     label_epochs: int
     tag_steps: int
+    tag_batch: int
+    dropout: str  # of labelers; "": the model's own. After minutes of pretraining a small one learns better without
     retrieval_rows: int
     retrieval_epochs: int
     passages: int
@@ -51,13 +53,13 @@ class Scale:
 
 SMALL = Scale(
     packed_rows=1, corpus_documents=20_000, words=2_000, pieces=6_000, mlm_steps=620, retromae_steps=600,
-    train_rows=3_000, test_rows=2_000, label_steps=200, label_epochs=5, tag_steps=140,
-    retrieval_rows=1_000, retrieval_epochs=15, passages=5_000, titles=5_000,
+    train_rows=3_000, test_rows=2_000, label_steps=200, label_epochs=8, tag_steps=280, tag_batch=8,
+    dropout="0", retrieval_rows=1_000, retrieval_epochs=15, passages=5_000, titles=5_000,
 )  # fmt: skip
 LARGE = Scale(
     packed_rows=4, corpus_documents=30_000, words=4_000, pieces=16_000, mlm_steps=450, retromae_steps=200,
-    train_rows=1_400, test_rows=1_000, label_steps=260, label_epochs=3, tag_steps=240,
-    retrieval_rows=1_000, retrieval_epochs=3, passages=4_000, titles=20_000,
+    train_rows=1_400, test_rows=1_000, label_steps=260, label_epochs=3, tag_steps=240, tag_batch=BATCH,
+    dropout="", retrieval_rows=1_000, retrieval_epochs=3, passages=4_000, titles=20_000,
 )  # fmt: skip
 LARGE_CORPUS = 3_000_000  # characters from which on the large scale is used
 
@@ -179,19 +181,23 @@ def label_step(name: str, folder: Path, script: str, suffix: str, output: Path, 
     It starts from RetroMAE, which trained the [CLS] vector that a classifier reads. At a learning rate of 4e-4 tasks of
     many classes fell back to one class, at 2e-4 none did.
     """
-    fewest, rate = (size.label_steps, LABEL_RATE) if suffix == "csv" else (size.tag_steps, "4e-4")
+    fewest, batch, rate = size.tag_steps, size.tag_batch, "4e-4"
+    if suffix == "csv":
+        fewest, batch, rate = size.label_steps, BATCH, LABEL_RATE
     train = folder / f"train.{suffix}"
     rows = min(size.train_rows, count_rows(train, suffix))
     if suffix == "csv" and train.stat().st_size / count_rows(train, suffix) < SHORT_BYTES:
         fewest *= 2  # short texts cost little and say little: more of them are needed
-    epochs = min(20, max(size.label_epochs if suffix == "csv" else 3, ceil(fewest * BATCH / rows)))
+    least = size.label_epochs if suffix == "csv" and not model else PUBLISHED_EPOCHS
+    epochs = min(20, max(least, ceil(fewest * batch / rows)))
     dev = folder / f"dev.{suffix}"
     return Step(name, f"Fin-labeler/{script}", (
         "--model_name_or_path", str(output / "retromae"), "--train_data", str(train),
         "--dev_data", str(dev) if dev.exists() else "", "--test_data", str(folder / f"test.{suffix}"),
         "--max_train_samples", str(size.train_rows), "--max_test_samples", str(size.test_rows),
-        "--max_seq_length", "96", "--num_train_epochs", str(epochs), "--per_device_train_batch_size", str(BATCH),
+        "--max_seq_length", "96", "--num_train_epochs", str(epochs), "--per_device_train_batch_size", str(batch),
         "--learning_rate", "5e-5" if model else rate, "--save_total_limit", "1",
+        *(("--dropout", size.dropout) if size.dropout and not model else ()),
         "--output_dir", str(output / Path(name)),
     ), output / Path(name), after="retromae")  # fmt: skip
 
