@@ -5,10 +5,11 @@
     financial      all of DATA/corpus
     retromae       the financial encoder, gone on with by RetroMAE for a fifth of the steps
 
-One shape, one tokenizer, the same number of steps and tokens, by `finbert2 pretrain run` (at the defaults half an hour
-each on two cores with AMX). WORK gets a folder of each; what is there already is kept. `labeler_tasks.py` then says
-what they are worth; benchmarks/results/domain_pretraining.json how they were made. Not for the NER tasks, whose
-training texts `general` has read.
+One shape, one tokenizer, the same number of steps, by `finbert2 pretrain run` (at the defaults half an hour each on two
+cores with AMX). The batch ramp is of the first epoch alone, so what reads no text twice meets a little less of it. WORK
+gets a folder of each; what is there already is kept. `labeler_tasks.py` then says what they are worth;
+benchmarks/results/domain_pretraining.json how they were made. Not for the NER tasks, whose training texts `general` has
+read.
 """
 
 import argparse
