@@ -6,13 +6,15 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from transformers import Trainer, TrainerCallback
 
 from finbert2.errors import UserError
-from finbert2.labeler import evaluate, features, inputs, predict, train
+from finbert2.labeler import evaluate, features, inputs, packed, predict, train
 from finbert2.labeler.model import Labeler
 from finbert2.labeler.options import LabelerTrainingArguments
+from finbert2.labeler.trainer import Order
 
 from ..conftest import TEXTS
 
@@ -248,6 +250,40 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
     steps = results(tmp_path / "b")["steps"]
     assert last_state(tmp_path / "b")["global_step"] == steps == results(tmp_path / "a")["steps"]
     assert steps == 25 if not more else steps > 12
+
+
+@pytest.mark.parametrize("order", ["group_by_length", "random"])
+def test_an_epoch_that_a_run_is_resumed_in_goes_on_in_its_order(order, rows, tiny_bert, tmp_path, monkeypatch):
+    """In the middle of the second one, where rows were met again and others not at all."""
+    met, collate = [], packed.Collator.__call__
+    monkeypatch.setattr(packed.Collator, "__call__", lambda self, batch: met.append(ids(batch)) or collate(self, batch))
+    command = flags(
+        tiny_bert, rows, tmp_path / "o", "csv", "--num_train_epochs", 2, "--train_sampling_strategy", order,
+        "--load_best_model_at_end", "False", "--eval_strategy", "no", "--save_strategy", "steps", "--save_steps", 7,
+        "--baselines", "False",
+    )  # fmt: skip
+    run(train.main, *command)
+    first, weights = met[:], load_file(tmp_path / "o" / "model.safetensors")
+    assert len(first) == 10 and sorted(sum(first[:5], [])) == sorted(sum(first[5:], [])) and first[:5] != first[5:]
+    shutil.rmtree(tmp_path / "o" / "checkpoint-10")
+    (tmp_path / "o" / "results.json").unlink()
+    met.clear()
+    run(train.main, *command)
+    assert met == first[7:] and same(weights, load_file(tmp_path / "o" / "model.safetensors"))
+
+
+def ids(batch) -> list[list[int]]:
+    return [row["input_ids"] for row in batch]
+
+
+@pytest.mark.parametrize("batch", [8, None])
+def test_processes_share_one_order(batch):
+    """Whatever random numbers each has used, on a CPU for its dropout: rows came twice and others not at all."""
+    orders = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        orders.append([list(Order(range(40), batch, 42, lambda epoch=epoch: epoch)) for epoch in (0, 1)])
+    assert orders[0] == orders[1] and orders[0][0] != orders[0][1] and sorted(orders[0][1]) == list(range(40))
 
 
 @pytest.mark.parametrize("more", [["--num_train_epochs", 9, "--early_stopping", 1], ["--max_steps", 7]])

@@ -1,11 +1,13 @@
 """HuggingFace's Trainer with the loss and the learning rates of a labeler."""
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from transformers import Trainer
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from finbert2 import packing
 from finbert2.labeler.features import IGNORED
@@ -61,6 +63,26 @@ class LabelTrainer(Trainer):
             label_smoothing=smoothing,
         )  # fmt: skip
 
+    def get_train_dataloader(self) -> Any:
+        """Return batches of the training inputs by `Order`, of which accelerate gives each process its own."""
+        if self.args.train_sampling_strategy not in ("group_by_length", "random"):
+            return super().get_train_dataloader()
+        rows: Any = self.train_dataset
+        grouped = self.args.train_sampling_strategy == "group_by_length"
+        order = Order(
+            [len(row["input_ids"]) for row in rows],
+            self.args.train_batch_size * self.args.gradient_accumulation_steps if grouped else None,
+            self.args.seed if self.args.data_seed is None else self.args.data_seed,
+            lambda: int(self.state.epoch or 0),
+        )
+        loader = DataLoader(
+            rows, self.args.train_batch_size, sampler=order, collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers, pin_memory=self.args.dataloader_pin_memory,
+            drop_last=self.args.dataloader_drop_last, prefetch_factor=self.args.dataloader_prefetch_factor,
+            persistent_workers=self.args.dataloader_persistent_workers,
+        )  # fmt: skip
+        return self.accelerator.prepare(loader)
+
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Return batches of the development inputs in their order, by which windows are pooled."""
         rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
@@ -103,6 +125,28 @@ class LabelTrainer(Trainer):
         ]  # fmt: skip
         self.optimizer = kind(groups, **options)
         return self.optimizer
+
+
+class Order(Sampler[int]):
+    """Yields the rows in an order that is a function of (seed, epoch), with a `batch` those of like length together.
+
+    transformers draws this from the random numbers of each process, of which dropout on a CPU takes as many as there
+    are tokens: processes shared out orders of their own, and a resumed run another order than it had begun. Rows came
+    twice, others not at all.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch: int | None, seed: int, epoch: Callable[[], int]) -> None:
+        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        chance = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch())
+        if self.batch is None:
+            yield from torch.randperm(len(self.lengths), generator=chance).tolist()
+        else:
+            yield from get_length_grouped_indices(self.lengths, self.batch, generator=chance)
 
 
 def divergence(one: torch.Tensor, other: torch.Tensor, multi_label: bool) -> torch.Tensor:
