@@ -2,7 +2,8 @@
 
 [--corpus FILE --titles FILE] real texts to plant in (without them, the shipped samples); [--peers PYTHON] a Python that
 has datatrove with spacy and jieba, and text-dedup, to run them on the same set.
-What counts as a near copy is defined in planted.py. Writes benchmarks/results/corpus_near_duplicates.json.
+What counts as a near copy is defined in planted.py. Writes benchmarks/results/corpus_near_duplicates_real.json, or
+…_sample.json.
 """
 
 import argparse
@@ -43,13 +44,20 @@ def our_pairs(source: Path, folder: Path) -> list[tuple[int, int]]:
     return [(rows[late], rows[early]) for early, late in zip(*dedup.unpack(pairs[decisive]), strict=True)]
 
 
-def pairs_of_clusters(clusters: list[int]) -> list[tuple[int, int]]:
+def pairs_of_clusters(clusters: list[int], families: list[str]) -> list[tuple[int, int]]:
     """Return (row dropped, row of the same cluster) for all rows but the first of each cluster.
 
-    The partner is the family's other member where the cluster holds it: a peer is not blamed for the order.
+    The partner is the family's earlier member where the cluster holds it: of two families that a peer unites one is
+    lost, and dropping its copy is right all the same.
     """
     first: dict[int, int] = {}
-    return [(row, first[cluster]) for row, cluster in enumerate(clusters) if first.setdefault(cluster, row) != row]
+    kin: dict[tuple[int, str], int] = {}
+    pairs = []
+    for row, place in enumerate(zip(clusters, families, strict=True)):
+        if first.setdefault(place[0], row) != row:
+            pairs.append((row, kin.get(place, first[place[0]])))
+        kin.setdefault(place, row)
+    return pairs
 
 
 def score(rows: list[dict[str, Any]], pairs: list[tuple[int, int]]) -> dict[str, Any]:
@@ -79,13 +87,13 @@ def is_copy(kind: str) -> bool:
     return kind.split("/")[1] in ("edits", "numbers", "boilerplate", "reordered")
 
 
-def peer_pairs(python: str, name: str, source: Path, folder: Path) -> list[tuple[int, int]]:
+def peer_pairs(python: str, name: str, source: Path, folder: Path, families: list[str]) -> list[tuple[int, int]]:
     """Return the pairs of a peer's clusters."""
     output = folder / f"{name}.json"
     subprocess.run(
         [python, str(Path(__file__).with_name("corpus_peer.py")), name, str(source), str(output)], check=True
     )
-    return pairs_of_clusters(json.loads(output.read_text(encoding="utf-8"))["clusters"])
+    return pairs_of_clusters(json.loads(output.read_text(encoding="utf-8"))["clusters"], families)
 
 
 def main() -> None:
@@ -110,7 +118,8 @@ def main() -> None:
             files.write_rows(source, ({**row, "row": place} for place, row in enumerate(rows)))
             run["ours"] = score(rows, our_pairs(source, folder))
             for peer in ("datatrove", "text_dedup") if options.peers else ():
-                run[peer] = score(rows, peer_pairs(options.peers, peer, source, folder))
+                families = [row["family"] for row in rows]
+                run[peer] = score(rows, peer_pairs(options.peers, peer, source, folder, families))
         for table in (run[name] for name in ("ours", "datatrove", "text_dedup") if name in run):
             examples = table.pop("examples_wrong")
             if options.examples:

@@ -85,7 +85,8 @@ def main() -> None:
     """Write the page."""
     opening = (
         "# What it costs\n\nWritten by `python benchmarks/performance_page.py`. `make bench DATA=…` measures again; "
-        "the arms of datatrove, text-dedup and the original need `benchmarks/run_all.py DATA --peers … --original …`. "
+        "the arms of datatrove, text-dedup and the original need `benchmarks/run_all.py DATA --peers … --original …`, "
+        "the topics' peers `pip install -e '.[bench]'`. "
         "Arms are measured in turn, medians shown; a single round is marked where the record counts rounds. "
         "CPU-seconds come from a shared machine: trust the ratios."
     )

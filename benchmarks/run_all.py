@@ -2,10 +2,11 @@
 
 DATA is a folder laid out as quickstart.sh takes it. Steps stand one after the other, since they are timed; a step that
 fails is said and the next one runs. --peers names a Python that has datatrove with spacy and jieba and text-dedup,
---original a clone of valuesimplex/FinBERT; without them the arms that need them are left out. All experiments start
-from one set of encoders, small on a CPU, larger on a GPU; docs/reproduction.md has some of each and gives the commands
-of both. Hours on two cores. Left out is retriever_pooling.py, which goes on from a finished quickstart. The pages made
-from the results: python benchmarks/performance_page.py, benchmarks/reproduction_page.py.
+--original a clone of valuesimplex/FinBERT; without them the arms that need them are left out. The topics' peers come
+with `pip install -e '.[bench]'`. All experiments start from one set of encoders, small on a CPU, larger on a GPU;
+docs/reproduction.md has some of each and gives the commands of both. Hours on two cores. Left out is
+retriever_pooling.py, which goes on from a finished quickstart. The pages made from the results: python
+benchmarks/performance_page.py, benchmarks/reproduction_page.py.
 """
 
 import argparse

@@ -4,8 +4,8 @@ WORK comes from topics_vectors.py: every contender gets the same vectors of the 
 process of its own on one thread; compiling is left out of its CPU seconds by a fit of 2,000 titles before. Words and
 their measures are taken by one procedure for all (our words, c-TF-IDF of every topic's titles); BERTopic with jieba
 also by its own words. Peers that choose a number of topics are also brought to the reference's 86 by their own means
-(`@86`). Contenders that are there already in WORK/quality are not run again. Writes
-benchmarks/results/topics_quality.json.
+(`@86`). Contenders that are there already in WORK/quality are not run again. jieba and EVoC come with
+`pip install -e '.[bench]'`. Writes benchmarks/results/topics_quality.json.
 """
 
 import dataclasses
@@ -78,11 +78,11 @@ def read(path: str, work: Path) -> Material:
 def ours(m: Material, seed: int) -> Labels:
     """Our default, and at the reference's number on the same layout."""
     settings = TopicArguments("t", "o", model_name_or_path="m", seed=seed).settings(len(m.titles))
+    started = time.process_time()
     ones, vectors = np.ones(len(m.titles)), m.joined()
     lay_out = cluster.reduce
     laid = functools.cache(lambda: lay_out(vectors, settings.dimensions, settings.neighbors, seed))
     cluster.reduce = lambda *_: laid()  # both groupings are of one layout: it is made once
-    started = time.process_time()
     default = place(vectors, ones, settings).labels
     seconds = time.process_time() - started
     number = dataclasses.replace(settings, num_topics=m.number)
@@ -190,7 +190,7 @@ CONTENDERS: dict[str, Callable[[Material, int], Labels]] = {
 
 
 def run_one(name: str, path: str, work: Path) -> None:
-    """Fit a contender with every seed, and in two other orders of the titles; write labels and seconds."""
+    """Fit a contender with every seed; write labels and seconds."""
     material, contender = read(path, work), CONTENDERS[name]
     contender(material.head(WARM), 0)
     runs: list[Labels] = []

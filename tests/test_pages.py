@@ -64,6 +64,12 @@ def test_rounds_in_words(benchmark):
     assert sections.inference(found).text.endswith(sections.medians(len(found["speed"]["cpu_seconds"]["original"])))
 
 
+def test_a_peer_that_unites_two_families_loses_one_document_by_it(benchmark):
+    """Rows 1 and 2 are of one family, row 0 is another document: dropping 1 is wrong, dropping its copy 2 is right."""
+    pairs = benchmark("corpus_near_duplicates").pairs_of_clusters([7, 7, 7, 3, 7], ["a", "b", "b", "c", "a"])
+    assert pairs == [(1, 0), (2, 1), (4, 0)]
+
+
 def test_the_plan_by_hand(benchmark):
     """Two documents' megabytes in 2 + 2 seconds of the steps that the printed command runs; vectors of four bytes."""
     plan = benchmark("plan")
