@@ -5,6 +5,7 @@ import difflib
 import errno
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,11 @@ class TrainingArguments(transformers.TrainingArguments):
                 raise ValueError(f"--{name} is {getattr(self, name)}: more than 0 was expected")
         if self.learning_rate < 0:  # 0 is a rehearsal
             raise ValueError(f"--learning_rate is {self.learning_rate}: 0 or more was expected")
+        if self.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+            raise ValueError(
+                "FSDP was asked for, but the model that is exported at the end has to be whole: a process a GPU by "
+                "NPROC=8 sh SCRIPT, each with the whole model, or docs/accelerate/deepspeed_zero1.yaml"
+            )
         if self.bf16 and not runtime.has_bf16():
             raise ValueError("--bf16 was asked for, but this device has no bf16 in hardware: leave the flag out")
         if self.push_to_hub:

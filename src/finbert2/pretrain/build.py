@@ -112,8 +112,6 @@ def build_trainer(
     training_args: Any,
 ) -> "PretrainingTrainer":  # fmt: skip
     """Return the trainer over packed rows."""
-    from accelerate.utils import parse_flag_from_env
-
     from finbert2.pretrain.collator import Collator
     from finbert2.pretrain.masking import Masker
     from finbert2.pretrain.meters import peak_flops
@@ -129,9 +127,7 @@ def build_trainer(
         options.mask_token_share, options.random_token_share, options.span_words,
     )  # fmt: skip
     targets = options.decoder_target_share if options.objective == "retromae" else 0.0
-    # FSDP gathers a layer's weights when the layer is called, and DupMAE wants the last states of all tokens.
-    sharded = bool(training_args.fsdp) or parse_flag_from_env("ACCELERATE_USE_FSDP")
-    collator = Collator(masker, targets, bool(options.bag_of_words_weight) or sharded)
+    collator = Collator(masker, targets, bool(options.bag_of_words_weight))  # which wants the last states of all tokens
     trainer = PretrainingTrainer(
         model=model, args=training_args, train_dataset=rows, eval_dataset=valid, data_collator=collator,
         processing_class=tokenizer, ratios=options.ratios(), ramp=options.batch_ramp_steps,
