@@ -248,15 +248,8 @@ def encoding(found: list[dict[str, Any]]) -> Section:
                          f"{value['texts_per_cpu_second']:.1f}", "–" if ratio is None else f"{ratio:.2f}",
                          f"{value['least_cosine']:.5f}", "–" if score is None else f"{score:.4f}"))  # fmt: skip
             bars.setdefault(one["data"], {})[arm.replace("_", " ")] = value["texts_per_cpu_second"]
-    head = (
-        "passages",
-        "arm",
-        "rounds",
-        "texts per CPU-second",
-        "over sentence-transformers at its best",
-        "least cosine",
-        "nDCG@10",
-    )
+    head = ("passages", "arm", "rounds", "texts per CPU-second", "over sentence-transformers at its best",
+            "least cosine", "nDCG@10")  # fmt: skip
     text = "sentence-transformers runs in fp32; its best batch size counts."
     return Section("Retriever: encoding", text, head, rows, bars, "texts per CPU-second")
 
