@@ -120,3 +120,8 @@ def test_a_saved_dataset_is_fingerprinted_by_its_rows(tiny_bert, tmp_path):
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     names = {path.rpartition("/")[2] for path in results["data"]}
     assert names == {"data-00000-of-00001.arrow"}
+
+
+def test_processes_wait_a_day_for_the_one_that_tokenises():
+    """By default NCCL ends a run whose barrier takes half an hour: some GB of text."""
+    assert PretrainingTrainingArguments(report_to="none").ddp_timeout_delta.days == 1
