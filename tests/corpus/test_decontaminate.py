@@ -99,3 +99,4 @@ def test_names_of_labels_and_judgements_beside_texts_are_passed_over(tmp_path):
 
 def test_plain():
     assert plain("ＥＰＳ 1.2元，\n同比——增长") == "eps12元同比增长"
+    assert plain("\u2f24\u2f26\u2f45_业") == "大子方业"  # Kangxi radicals, as they come out of PDFs

@@ -48,6 +48,7 @@ def meet(one: str, other: str) -> bool:
         ("12月31日，10年期国债2.5%", "12月31日10年期国债〇", ["12", "31", "10"]),
         ("上半年1.68亿人次，见半年报", "上半年〇亿人次见半年报", ["上半年", "半年报"]),
         ("600519", "〇", []),
+        ("\u2f26公司、\u2fa6额", "子公司金额", []),  # Kangxi radicals
     ],
 )
 def test_amounts_are_alike_and_times_stay(text, normal, period):

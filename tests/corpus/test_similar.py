@@ -110,6 +110,12 @@ def test_long_texts_by_the_overlap_of_their_grams():
     assert not near(text, prose(400, seed=3))
 
 
+def test_a_very_long_text_in_a_longer_one():
+    characters = [chr(0x4E00 + number) for number in range(3000)]
+    text = "".join(random.Random(0).choices(characters, k=130_000))
+    assert near(text[:73_000], text)
+
+
 def test_a_short_text_and_a_long_one_are_compared_by_their_grams():
     text = prose(SHORT, seed=4)
     assert near(text, text + "增长") and not near(text[:45], text + prose(60, seed=5))

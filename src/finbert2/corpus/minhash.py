@@ -24,7 +24,8 @@ HASHES = 100
 # title of 20), 20 bands of 5 find 0.7 with probability 0.975. What they find too much, `similar` takes back.
 SHORT_ROWS, LONG_ROWS = 4, 5
 
-IGNORED = re.compile(r"[\W_]+")
+# Kangxi radicals, ⼤ for 大 as PDFs give it, are symbols to \W; NFKC makes characters of them.
+IGNORED = re.compile(r"[^\w\u2f00-\u2fd5]+|_+")
 SEASON = re.compile(r"[一二三四](?=季)")
 DIGIT_OF = {"一": "1", "二": "2", "三": "3", "四": "4"}
 # Digits that name a time: those stay, since a report on another quarter is another report. All others are amounts.
@@ -112,4 +113,4 @@ def sketch(text: str) -> Sketch:
         smallest = minhashes(gram_hashes(characters, LONG_GRAM))
         hashes = smallest.astype(np.uint8)
         keys.append(band_keys(smallest, LONG_ROWS))
-    return Sketch(exact, np.concatenate(keys), hashes, letters, min(length, 2**16 - 1), period)
+    return Sketch(exact, np.concatenate(keys), hashes, letters, length, period)
