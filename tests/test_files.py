@@ -215,6 +215,16 @@ def test_folders_are_read_in_sorted_order_and_only_what_is_readable(tmp_path):
     assert [path.name for path in files.expand([tmp_path / "d"], (".txt",))] == ["b.txt", "c.txt.zst"]
 
 
+def test_linked_folders_are_read_and_each_once(tmp_path):
+    write(tmp_path / "disk" / "2024" / "a.txt", "")
+    write(tmp_path / "d" / "b.txt", "")
+    (tmp_path / "d" / "news").symlink_to(tmp_path / "disk")
+    (tmp_path / "d" / "twice").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "2024" / "circle").symlink_to(tmp_path / "d")
+    names = [path.relative_to(tmp_path).as_posix() for path in files.expand([tmp_path / "d"])]
+    assert names == ["d/b.txt", "d/news/2024/a.txt"]
+
+
 def test_paths_with_nothing_behind_them(tmp_path):
     assert message(files.expand, [tmp_path / "no"]) == f"{tmp_path / 'no'} does not exist"
     assert message(files.expand, [tmp_path], (".txt",)) == (
@@ -284,6 +294,8 @@ def test_a_carriage_return_stays_inside_its_cell(tmp_path):
 
 
 def test_lists_and_dictionaries_are_json_in_a_csv_cell(tmp_path):
+    files.write_rows(tmp_path / "none.csv", [], ("id", "类别"))
+    assert (tmp_path / "none.csv").read_bytes().decode() == "id,类别\n"
     files.write_rows(tmp_path / "a.csv", [{"id": 1, "probs": {"正": 0.5}, "tags": ["O"]}])
     (row,) = read(tmp_path / "a.csv")
     assert row["id"] == "1" and json.loads(row["probs"]) == {"正": 0.5} and json.loads(row["tags"]) == ["O"]

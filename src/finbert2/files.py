@@ -177,11 +177,24 @@ def expand(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES)
             raise UserError(f"{path} does not exist")
         inside = [path]
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if lines.suffix(p) in suffixes and p.is_file())
+            inside = sorted(p for p in files_in(path) if lines.suffix(p) in suffixes and p.is_file())
         if not inside:
             raise UserError(f"{path} holds no file that can be read: {', '.join(suffixes)} are, also with .gz or .zst")
         found += inside
     return found
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and its sub-folders, linked ones too; each once, links may lead in a circle."""
+    seen: set[str] = set()
+    for place, below, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below.sort()
+        yield from (Path(place, name) for name in names)
 
 
 def of_corpus(paths: Iterable[str | Path]) -> list[Path]:
@@ -235,13 +248,16 @@ def write_array(path: str | Path, array: "np.ndarray") -> None:
     write_atomically(path, lambda file: np.save(file.buffer, array))  # type: ignore[attr-defined]
 
 
-def write_rows(path: str | Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write records as JSON lines (.jsonl, .json) or CSV with a header (.csv), by the path's suffix."""
+def write_rows(path: str | Path, rows: Iterable[dict[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Write records as JSON lines (.jsonl, .json) or CSV with a header (.csv), by the path's suffix.
+
+    `columns` are the header of a CSV that has no row; otherwise the first row's keys are.
+    """
     path = Path(path)
     if path.suffix in JSON_SUFFIXES:
         write_atomically(path, lambda f: f.writelines(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
     elif path.suffix == ".csv":
-        write_atomically(path, lambda file: tables.write(file, rows))
+        write_atomically(path, lambda file: tables.write(file, rows, columns))
     else:
         raise UserError(f"{path} has the suffix '{path.suffix}': .csv and .jsonl are written")
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,14 +49,16 @@ def read(path: Path, skip: Skip = malformed.stop) -> Iterator[tuple[int, dict[st
         raise UserError(malformed.not_csv(f"{path} line {last + 1}", error)) from None
 
 
-def write(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
-    """Write records as CSV; the first one's keys are the header."""
+def write(file: IO[str], rows: Iterable[dict[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Write records as CSV; the first one's keys are the header, `columns` if there is none."""
     writer = None
     for row in rows:
         if writer is None:
             writer = csv.DictWriter(UnixLines(file), fieldnames=list(row), lineterminator="\r\n")
             writer.writeheader()
         writer.writerow({name: cell(value) for name, value in row.items()})
+    if writer is None and columns:
+        csv.writer(UnixLines(file), lineterminator="\r\n").writerow(columns)
 
 
 class UnixLines:

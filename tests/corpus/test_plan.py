@@ -226,3 +226,16 @@ def test_a_run_that_would_read_what_it_writes_is_refused(tmp_path, capsys):
     assert refused(capsys, "--input", shard, "--output_dir", folder) == (
         f"error: --input {shard} lies where the run writes, in {folder}: choose another --output_dir\n"
     )
+
+
+def test_a_folder_with_a_link_to_what_the_run_writes_is_refused(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    write(tmp_path / "in" / "a.jsonl", [prose(1)])
+    prepared(tmp_path / "in", tmp_path / "out")
+    shard = next((tmp_path / "out" / "train").iterdir())
+    (tmp_path / "in" / "cleaned").symlink_to(shard.parent)
+    capsys.readouterr()
+    assert refused(capsys, "--input", tmp_path / "in", "--output_dir", tmp_path / "out") == (
+        f"error: --input {tmp_path / 'in' / 'cleaned' / shard.name} lies where the run writes, in {tmp_path / 'out'}: "
+        "choose another --output_dir\n"
+    )

@@ -32,6 +32,10 @@ def test_near_topics_join_first_with_words_of_their_summed_counts(three):
     assert nodes[3].words == ["w0", "w3", "w1"]
 
 
+def test_a_tree_without_joins_has_the_columns_of_one_with_them(three):
+    assert tuple(next(hierarchy.node_rows(hierarchy.grow(three)))) == hierarchy.COLUMNS
+
+
 def test_a_cut_numbers_branches_by_size(three):
     nodes = hierarchy.grow(three)
     assert hierarchy.cut(nodes, 2).tolist() == [0, 0, 1]

@@ -41,6 +41,11 @@ def test_a_small_move_or_few_titles_are_no_trend():
     assert trends.trends(np.array([[5, 5, 50], [5, 5, 5]])) == []  # fewer than four months
 
 
+def test_scores_without_a_row_have_the_columns_of_those_with_one():
+    (row,) = trends.trend_rows([trends.Trend(0, 0.1, 0.3, 4.0, "rising")], TOPICS)
+    assert tuple(row) == trends.SCORES
+
+
 def test_classes_by_share_and_lift():
     rows = list(trends.class_rows(["银行", "银行", "汽车", ""], np.array([0, -1, 1, 1]), TOPICS, "industry"))
     assert rows[1] == {"industry": "银行", "topic": 0, "words": "银行 信贷", "titles": 1, "share": 0.5, "lift": 1.5}

@@ -1,11 +1,13 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from finbert2 import files
 from finbert2.errors import UserError
 from finbert2.topics import run, update
+from finbert2.topics.drift import drift
 from finbert2.topics.model import load_model
 
 from .conftest import sample_rows
@@ -36,14 +38,26 @@ def test_a_month_is_added_and_its_drift_told(finished, tmp_path, capsys):
     update.main(flags)
     results = json.loads((tmp_path / "u" / "results.json").read_text(encoding="utf-8"))
     assert results["n_titles"] == 60 and results["coverage"] > 0.6 and results["n_rising"] >= 1 <= results["n_fading"]
-    drift = table(tmp_path / "u" / "drift.csv")
-    rose = [row for row in drift if row["kind"] in ("rising", "new")]
-    assert all("银行" in row["words"] for row in rose) and float(drift[0]["z"]) == max(
-        abs(float(r["z"])) for r in drift
+    moves = table(tmp_path / "u" / "drift.csv")
+    rose = [row for row in moves if row["kind"] in ("rising", "new")]
+    assert all("银行" in row["words"] for row in rose) and float(moves[0]["z"]) == max(
+        abs(float(r["z"])) for r in moves
     )
-    assert all(float(row["similarity_now"]) >= float(row["threshold"]) for row in drift if row["similarity_now"])
+    assert all(float(row["similarity_now"]) >= float(row["threshold"]) for row in moves if row["similarity_now"])
     assert {"数字人民币", "人民币"} & {row["word"] for row in table(tmp_path / "u" / "new_words.csv")}
     assert "titles have a topic" in capsys.readouterr().out
+
+
+def test_a_month_without_a_new_word_has_a_table_of_them_with_its_header(finished, tmp_path):
+    (tmp_path / "new.csv").write_text(f"title\n{sample_rows(1)[0]['title']}\n", encoding="utf-8")
+    flags = ["--model_dir", str(finished), "--titles", str(tmp_path / "new.csv"), "--output_dir", str(tmp_path / "u")]
+    update.main(flags)
+    assert (tmp_path / "u" / "new_words.csv").read_text(encoding="utf-8") == "word,titles\n"
+
+
+def test_a_repeated_title_counts_as_often_in_its_topics_similarity(finished):
+    found = drift(load_model(finished), [["银行"]] * 2, np.array([1, 1]), np.array([0.9, 0.5]), np.array([3.0, 1.0]))
+    assert found.similarity[:2] == [None, pytest.approx(0.8)]
 
 
 def test_topics_keep_their_numbers_and_old_titles_their_topics(finished, tmp_path):

@@ -25,7 +25,7 @@ WRITTEN = ("train", "valid", "dropped", ".work")
 OURS = re.compile(r"(train|valid)/\.?\d{5,}-\d{3,}\.jsonl\.gz(\.part)?|dropped/[a-z_0-9]+\.jsonl")
 
 
-def refuse_own_output(paths: Sequence[str], output: Path) -> None:
+def refuse_own_output(paths: Sequence[str | Path], output: Path) -> None:
     """Raise `UserError` if a run would read what it writes: it would find another input each time it goes on."""
     output = output.resolve()
     for path in paths:

@@ -67,6 +67,7 @@ def main(argv: list[str] | None = None) -> None:
 
     plan.refuse_own_output(options.input, output)
     sources = [path.absolute() for path in blocks.sources(options.input)]
+    plan.refuse_own_output(sources, output)  # a folder may hold links to where the run writes
     check_input(sources, options)
     facts = plan.facts(options.input, options.decontaminate)
     work = output.absolute() / ".work"

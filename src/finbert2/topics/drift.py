@@ -40,7 +40,8 @@ def drift(
         compare(number, (int(before[number]), int(now[number])), totals) if all(totals) else Trend(number, 0, 0, 0, "")
         for number in range(len(before))
     ]
-    near = [float(similarity[labels == number].mean()) if now[number] else None for number in range(len(before))]
+    sums = np.bincount(labels[inside], (weights * similarity)[inside], minlength=len(before))
+    near = [float(total / titles) if titles else None for total, titles in zip(sums, now, strict=True)]
     known = set(model.vocabulary)
     fresh = [word for word in vocabulary_of(words) if word not in known][:NEW_WORDS]
     held = [(word, sum(word in title for title in map(set, words))) for word in fresh]

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from finbert2.topics.model import TopicModel
 
+COLUMNS = ("node", "left", "right", "distance", "size", "words", "topics")  # of `hierarchy.csv`
+
 
 @dataclass(frozen=True)
 class Node:

@@ -38,7 +38,7 @@ def write_tables(output: Path, titles: Titles, found: Fit, months: list[str]) ->
     files.write_rows(output / "topics.csv", (tables.topic_row(topic, layers) for topic in topics))
     files.write_text(output / "topics.md", tables.markdown(topics))
     files.write_rows(output / "titles_topics.csv", tables.title_rows(titles, found))
-    files.write_rows(output / "hierarchy.csv", hierarchy.node_rows(nodes))
+    files.write_rows(output / "hierarchy.csv", hierarchy.node_rows(nodes), hierarchy.COLUMNS)
     files.write_text(output / "tree.txt", hierarchy.tree_text(nodes, [topic.label for topic in topics]))
     for column in ("industry", "org"):
         values = titles.column(column)
@@ -48,7 +48,7 @@ def write_tables(output: Path, titles: Titles, found: Fit, months: list[str]) ->
         return []
     files.write_rows(output / "trends.csv", trends.month_rows(months, labels, topics))
     going = trends.trends(trends.month_table(months, labels, len(topics))[1])
-    files.write_rows(output / "trend_scores.csv", trends.trend_rows(going, topics))
+    files.write_rows(output / "trend_scores.csv", trends.trend_rows(going, topics), trends.SCORES)
     return going
 
 

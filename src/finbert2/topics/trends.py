@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 SURE = 3.0  # standard errors between two shares before they are said to differ
 FACTOR = 1.5  # … and how many times larger one has to be
+SCORES = ("topic", "words", "kind", "share_before", "share_recent", "z")  # columns of `trend_scores.csv`
 RECENT = 4  # the last fourth of the months is compared with those before
 
 

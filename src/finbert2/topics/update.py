@@ -59,7 +59,8 @@ def main(argv: list[str] | None = None) -> None:
     files.write_rows(output / "topics.csv", (topic_row(topic) for topic in grown.topics))
     write(output / "new_titles_topics.csv", titles, rows(grown, titles, labels, similarity))
     files.write_rows(output / "drift.csv", drift_rows(found, model, grown))
-    files.write_rows(output / "new_words.csv", ({"word": word, "titles": n} for word, n in found.new_words))
+    fresh = ({"word": word, "titles": n} for word, n in found.new_words)
+    files.write_rows(output / "new_words.csv", fresh, ("word", "titles"))
     results = {
         "n_titles": len(titles.texts), "n_topics": len(grown.topics), "coverage": found.coverage,
         "n_rising": sum(move.kind in ("rising", "new") for move in found.topics),
