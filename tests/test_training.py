@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from transformers import TrainingArguments
@@ -70,3 +71,12 @@ def test_a_card_holds_recipe_data_and_numbers(tmp_path):
         assert line in text
     assert "| corpus.jsonl | 7 | abababababababab… |" in text
     assert "secret" not in text
+
+
+def test_one_process_with_several_gpus_is_refused():
+    training.need_one_gpu(SimpleNamespace(n_gpu=1), "run_mlm.sh")
+    with pytest.raises(UserError) as raised:
+        training.need_one_gpu(SimpleNamespace(n_gpu=2), "run_mlm.sh")
+    assert str(raised.value) == (
+        "2 GPUs are visible to one process: NPROC=2 sh run_mlm.sh, or choose one by CUDA_VISIBLE_DEVICES"
+    )

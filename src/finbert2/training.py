@@ -112,6 +112,15 @@ def is_own(checkpoint: str, training_args: TrainingArguments) -> bool:
     return Path(checkpoint).resolve().parent == Path(training_args.output_dir or "").resolve()
 
 
+def need_one_gpu(training_args: TrainingArguments, script: str) -> None:
+    """Raise `UserError` for one process with several GPUs: DataParallel would cut texts laid end to end into pieces."""
+    if training_args.n_gpu > 1:
+        raise UserError(
+            f"{training_args.n_gpu} GPUs are visible to one process: NPROC={training_args.n_gpu} sh {script}, or "
+            "choose one by CUDA_VISIBLE_DEVICES"
+        )
+
+
 def rows_a_step(training_args: TrainingArguments) -> int:
     """Return how many rows all processes take in a step."""
     return training_args.world_size * training_args.train_batch_size * training_args.gradient_accumulation_steps

@@ -121,16 +121,6 @@ def test_checkpoints_follow_evaluations_that_follow_the_log():
     assert (told.eval_steps, told.save_steps, told.load_best_model_at_end) == (4, 4, True)
 
 
-def test_one_process_with_several_gpus_is_refused(monkeypatch):
-    told = options.RetrieverTrainingArguments("o")
-    monkeypatch.setattr(options.RetrieverTrainingArguments, "n_gpu", 2)
-    with pytest.raises(UserError) as raised:
-        train.check_devices(told)
-    assert str(raised.value) == (
-        "2 GPUs are visible to one process: NPROC=2 sh contrastive_finetune.sh, or choose one by CUDA_VISIBLE_DEVICES"
-    )
-
-
 def test_the_start_is_mixed_in(tiny_encoder):
     told = options.RetrieverArguments([""], str(tiny_encoder), query_max_len=48, passage_max_len=32)
     start, trained = train.load_model(told), train.load_model(told)

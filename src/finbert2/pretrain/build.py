@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import vocabulary
+from finbert2 import training, vocabulary
 from finbert2.errors import UserError
 from finbert2.pretrain import checkpoint
 from finbert2.pretrain.evaluate import held_out_rows
@@ -117,11 +117,7 @@ def build_trainer(
     from finbert2.pretrain.meters import peak_flops
     from finbert2.pretrain.trainer import PretrainingTrainer
 
-    if training_args.n_gpu > 1:
-        raise UserError(
-            f"{training_args.n_gpu} GPUs are visible to one process: "
-            f"NPROC={training_args.n_gpu} sh run_mlm.sh, or choose one by CUDA_VISIBLE_DEVICES"
-        )
+    training.need_one_gpu(training_args, "run_mlm.sh")
     masker = Masker(
         tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), vocabulary.size(tokenizer), training_args.seed,
         options.mask_token_share, options.random_token_share, options.span_words,

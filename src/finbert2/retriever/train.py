@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
         "retriever train", __doc__ or "", argv, RetrieverArguments, RetrieverTrainingArguments
     )
     check_evaluation(options, arguments)
-    check_devices(arguments)
+    training.need_one_gpu(arguments, "contrastive_finetune.sh")
     rows, moved = read_training_rows(options.train_data, options.no_in_batch_negatives)
     check_scores(rows, options)
     groups = Groups(rows, options.train_group_size, options.query_instruction, arguments.seed)
@@ -67,15 +67,6 @@ def check_evaluation(options: RetrieverArguments, arguments: RetrieverTrainingAr
         )
     if options.early_stopping_patience and not wanted:
         raise UserError("--early_stopping_patience needs --eval_data FOLDER and --eval_strategy steps (or epoch)")
-
-
-def check_devices(arguments: RetrieverTrainingArguments) -> None:
-    """Raise `UserError` for one process with several GPUs: DataParallel would cut texts laid end to end into pieces."""
-    if arguments.n_gpu > 1:
-        raise UserError(
-            f"{arguments.n_gpu} GPUs are visible to one process: NPROC={arguments.n_gpu} sh contrastive_finetune.sh, "
-            "or choose one by CUDA_VISIBLE_DEVICES"
-        )
 
 
 def check_scores(rows: list[TrainingRow], options: RetrieverArguments) -> None:
