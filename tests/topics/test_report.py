@@ -91,7 +91,9 @@ def test_without_a_chinese_font_the_png_is_left_out_and_that_is_told(tmp_path, m
 
 def test_names_keep_apart_and_the_largest_stays_in_its_place():
     middle = np.array([300.0, 300.0])
-    placed = report.apart([("银行信贷", middle), ("汽车销量", middle), ("煤炭", middle), ("x", np.array([0.0, 0.0]))])
+    placed = figures.apart(
+        [("银行信贷", middle), ("汽车销量", middle), ("煤炭", middle), ("x", np.array([0.0, 0.0]))], (900, 600), 13
+    )
     assert placed[0] == (300.0, 300.0, "银行信贷") and placed[1][1] == 315.0 and placed[2][1] == 285.0
     assert placed[3][0] > 0 and placed[3][1] == 14
 
@@ -99,3 +101,12 @@ def test_names_keep_apart_and_the_largest_stays_in_its_place():
 def test_a_line_from_zero_to_its_top():
     assert report.polyline([0.0, 2, 1]) == "1.0,25.0 60.0,1.0 119.0,13.0"
     assert report.polyline([0.0]) == "1.0,25.0"
+
+
+def test_names_of_the_map_keep_apart():
+    points = np.array([[0.0, 0.0], [0.001, 0.0], [1.0, 0.0], [1.0, 1.0]])
+    fig = figures.topic_map(points, np.array([0, 1, 2, -1]), ["银行 信贷", "保险 保费", "煤炭 煤价"])
+    texts = fig.axes[0].texts
+    assert [text.get_text() for text in texts] == ["银行 信贷", "保险 保费", "煤炭 煤价"]
+    first, second, third = (fig.axes[0].transData.transform(text.get_position()) * 72 / fig.dpi for text in texts)
+    assert second[1] - first[1] == pytest.approx(10, abs=0.2) and third[1] == pytest.approx(first[1], abs=0.2)

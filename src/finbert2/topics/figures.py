@@ -9,14 +9,18 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-NAMED = 24
+NAMED, FONT = 24, 8
+LATIN = 0x2E7F  # above it characters are as wide as high
 PROBE = "银证券股债"  # a font that lacks one of these draws boxes
 
 
 def topic_map(
     points: "np.ndarray", labels: "np.ndarray", names: Sequence[str], family: Sequence[str] = tuple(plots.FONTS)
 ) -> "Figure":
-    """Draw points (titles, 2): noise grey, each topic in a colour, a name at the median of the largest ones."""
+    """Draw points (titles, 2): noise grey, each topic in a colour, a name at the median of the largest ones.
+
+    Names that find no room beside those of larger topics are left out.
+    """
     import numpy as np
     from matplotlib import colormaps
 
@@ -31,18 +35,44 @@ def topic_map(
     axes.scatter(points[order, 0], points[order, 1], c=colours[order], s=5, linewidths=0, rasterized=True)
     ground = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
     style: dict[str, Any] = {
-        "fontsize": 8,
+        "fontsize": FONT,
         "ha": "center",
         "va": "center",
         "bbox": ground,
         "in_layout": False,
         "family": list(family),
     }
-    for topic in range(min(NAMED, len(names))):
-        if (labels == topic).any():
-            x, y = np.median(points[labels == topic], axis=0)
-            axes.text(x, y, names[topic], **style)
+    fig.draw_without_rendering()  # says where the dots will lie
+    middles = [
+        (names[topic], axes.transData.transform(np.median(points[labels == topic], axis=0)) * 72 / fig.dpi)
+        for topic in range(min(NAMED, len(names)))
+        if (labels == topic).any()
+    ]
+    width, height = fig.get_size_inches() * 72
+    for *place, name in apart(middles, (width, height), FONT):
+        x, y = axes.transData.inverted().transform(np.array(place) * fig.dpi / 72)
+        axes.text(x, y, name, **style)
     return fig
+
+
+def apart(
+    names: Sequence[tuple[str, "np.ndarray"]], room: tuple[float, float], size: int
+) -> list[tuple[float, float, str]]:
+    """Return (x, y, name) for the names that find room: larger topics first, each moved up or down a little at most.
+
+    `room` is width and height, `size` that of the letters, all in one unit; which font a viewer has is not known.
+    """
+    placed: list[tuple[float, float, float, str]] = []
+    line = size + 2
+    for name, (x, y) in names:
+        half = size / 2 * sum(1 if ord(letter) > LATIN else 0.55 for letter in name)
+        x = min(max(float(x), half), room[0] - half)
+        for shift in (0, line, -line, 2 * line, -2 * line):
+            height = min(max(float(y) + shift, size + 1), room[1] - 6)
+            if all(abs(x - other[0]) > half + other[2] or abs(height - other[1]) >= line for other in placed):
+                placed.append((x, height, half, name))
+                break
+    return [(round(x, 1), round(y, 1), name) for x, y, _, name in placed]
 
 
 def chinese_font() -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finbert2 import pages
+from finbert2.topics import figures
 from finbert2.topics.fit import Fit
 from finbert2.topics.titles import Titles
 from finbert2.topics.trends import Trend
@@ -118,24 +119,11 @@ def atlas(material: Material) -> dict[str, Any] | None:
         colour = COLOURS[topic % len(COLOURS)] if topic >= 0 else GREY
         groups.append({"topic": topic, "colour": colour, "dots": dots})
     middles = [(t.label, np.median(points[labels == t.topic], axis=0)) for t in topics if (labels == t.topic).any()]
+    names = figures.apart(middles[:40], (WIDTH, HEIGHT), size=13)
     return {
-        "width": WIDTH, "height": HEIGHT, "groups": groups, "names": apart(middles[:40]), "shown": len(points),
+        "width": WIDTH, "height": HEIGHT, "groups": groups, "names": names, "shown": len(points),
         "all": len(material.found.labels),
     }  # fmt: skip
-
-
-def apart(names: Sequence[tuple[str, "np.ndarray"]]) -> list[tuple[float, float, str]]:
-    """Return (x, y, name) for the names that find room: larger topics first, each moved up or down a little at most."""
-    placed: list[tuple[float, float, float, str]] = []
-    for name, (x, y) in names:
-        half = 6.5 * sum(1 if ord(letter) > 0x2E7F else 0.55 for letter in name)
-        x = min(max(float(x), half), WIDTH - half)
-        for shift in (0, 15, -15, 30, -30):
-            height = min(max(float(y) + shift, 14), HEIGHT - 6)
-            if all(abs(x - other[0]) > half + other[2] or abs(height - other[1]) > 14 for other in placed):
-                placed.append((x, height, half, name))
-                break
-    return [(round(x, 1), round(y, 1), name) for x, y, _, name in placed]
 
 
 def trend_lines(material: Material) -> list[dict[str, Any]]:
