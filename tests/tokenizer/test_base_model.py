@@ -30,6 +30,17 @@ def test_a_model_is_grown_with_its_tokenizer(corpus, tmp_path, tiny_bert):
         assert model(**tokenizer(TEXTS[0], return_tensors="pt")).logits.shape[-1] == first + 9
 
 
+def test_a_bare_encoder_is_grown_with_a_random_head_and_that_is_told(corpus, tmp_path, tiny_bert, caplog):
+    from transformers import AutoModel
+
+    shutil.copytree(tiny_bert, tmp_path / "bare")
+    AutoModel.from_pretrained(tiny_bert, add_pooling_layer=False).save_pretrained(tmp_path / "bare")
+    for name, told in ((tiny_bert, 0), (str(tmp_path / "bare"), 1)):
+        caplog.clear()
+        trained(corpus, tmp_path / f"o{told}", "--base_model", name, "--num_added_tokens", "9")
+        assert caplog.text.count("has no masked-language-model head: the one that is written is random") == told
+
+
 def test_a_base_tokenizer_of_another_model_is_refused_before_work(corpus, tmp_path, tiny_bert, capsys):
     argv = ("--corpus", corpus, "--output_dir", tmp_path / "o", "--base_model", tiny_bert, "--base_tokenizer")
     end = "; leave --base_tokenizer out to take the model's own\n"

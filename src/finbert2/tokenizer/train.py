@@ -246,7 +246,12 @@ def grow_model(
 
     from finbert2.tokenizer.embeddings import extend_model
 
-    model = encoder.load(AutoModelForMaskedLM.from_pretrained, options.base_model or "", dtype=torch.float32)
+    name = options.base_model or ""
+    model, report = encoder.load(
+        AutoModelForMaskedLM.from_pretrained, name, dtype=torch.float32, output_loading_info=True
+    )
+    if any(not weight.startswith(model.base_model_prefix) for weight in report["missing_keys"]):
+        log.warning("tokenizer: %s has no masked-language-model head: the one that is written is random", name)
     texts = list(unigram.sentences(sample.texts[:FOCUS_TEXTS])) if options.embedding_init == "focus" else []
     extend_model(model, base, extended, options.embedding_init, texts).save_pretrained(output)
 
