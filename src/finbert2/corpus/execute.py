@@ -78,18 +78,22 @@ class Local(LocalPipelineExecutor):
             super().run()
             return
         self.save_executor_as_json()
-        with ProcessPoolExecutor(self.workers, multiprocessing.get_context("forkserver")) as pool:
-            try:
-                tasks = [
-                    pool.submit(self._run_for_rank, rank, place % self.workers)
-                    for place, rank in enumerate(self.get_incomplete_ranks())
-                ]
-                for task in as_completed(tasks):
-                    task.result()
-            except BaseException:
-                for process in multiprocessing.active_children():
-                    process.terminate()
-                raise
+        context = multiprocessing.get_context("forkserver")
+        with ProcessPoolExecutor(self.workers, context) as pool, contextlib.ExitStack() as unfinished:
+            unfinished.callback(stop_workers)
+            tasks = [
+                pool.submit(self._run_for_rank, rank, place % self.workers)
+                for place, rank in enumerate(self.get_incomplete_ranks())
+            ]
+            for task in as_completed(tasks):
+                task.result()
+            unfinished.pop_all()
+
+
+def stop_workers() -> None:
+    """Stop the processes of a pool, which would finish their tasks before an error or a signal is heard of."""
+    for process in multiprocessing.active_children():
+        process.terminate()
 
 
 def local(stage: Stage, work: Path, resources: Resources) -> PipelineExecutor:
