@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import transformers
 from transformers import HfArgumentParser
@@ -45,6 +45,8 @@ class TrainingArguments(transformers.TrainingArguments):
     folder goes up (`uploads.publish`).
     """
 
+    takes_fsdp: ClassVar[bool] = False  # whether the stage puts a model in parts together before its export
+
     bf16: bool | None = option(  # type: ignore[assignment]
         "bf16 autocast; unset: wherever the device has bf16 in hardware", default=None
     )
@@ -61,10 +63,10 @@ class TrainingArguments(transformers.TrainingArguments):
                 raise ValueError(f"--{name} is {getattr(self, name)}: more than 0 was expected")
         if self.learning_rate < 0:  # 0 is a rehearsal
             raise ValueError(f"--learning_rate is {self.learning_rate}: 0 or more was expected")
-        if self.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        if not self.takes_fsdp and (self.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"):
             raise ValueError(
-                "FSDP was asked for, but the model that is exported at the end has to be whole: a process a GPU by "
-                "NPROC=8 sh SCRIPT, each with the whole model, or docs/accelerate/deepspeed_zero1.yaml"
+                "FSDP was asked for, but only `pretrain run` shards its model: a process a GPU by NPROC=8 sh SCRIPT, "
+                "each with the whole model, or docs/accelerate/deepspeed_zero1.yaml"
             )
         if self.bf16 and not runtime.has_bf16():
             raise ValueError("--bf16 was asked for, but this device has no bf16 in hardware: leave the flag out")

@@ -129,7 +129,10 @@ def build_trainer(
         processing_class=tokenizer, ratios=options.ratios(), ramp=options.batch_ramp_steps,
         peak=peak_flops(options.peak_tflops, training_args.bf16),
     )  # fmt: skip
-    for callback in held_back(options, tokenizer):
+    callbacks = held_back(options, tokenizer)
+    if callbacks and trainer.is_fsdp_enabled:  # its gradients pass by the hooks that hold back
+        raise UserError("--new_rows_steps and --frozen_encoder_steps are not for FSDP: leave them out, or --fsdp")
+    for callback in callbacks:
         trainer.add_callback(callback)
     return trainer
 

@@ -1,7 +1,7 @@
 """The flags of `pretrain run`."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from finbert2 import args
 from finbert2.errors import UserError
@@ -119,6 +119,8 @@ def check_window(max_seq_length: int) -> None:
 class PretrainingTrainingArguments(args.TrainingArguments):
     """The paper's recipe where it is known (RoBERTa's large-batch optimizer settings)."""
 
+    takes_fsdp: ClassVar[bool] = True
+
     output_dir: str | None = args.option(
         "folder for checkpoints, the model and results.json", default="outputs/pretrain"
     )
@@ -133,6 +135,7 @@ class PretrainingTrainingArguments(args.TrainingArguments):
     save_steps: float = args.option("steps between two checkpoints", default=1000)
     report_to: None | str | list[str] = args.option("tensorboard, wandb, swanlab, none", default="tensorboard")
     ddp_timeout: int = args.option("seconds to wait for the first process, which tokenises alone", default=86_400)
+    ddp_find_unused_parameters: bool | None = args.option("kept off: each step uses every parameter", default=False)
     remove_unused_columns: bool = args.option("kept off: the collator makes the columns", default=False)
 
     def __post_init__(self) -> None:
@@ -148,6 +151,10 @@ class PretrainingTrainingArguments(args.TrainingArguments):
             if self.greater_is_better is None:  # transformers takes every name that does not end in "loss" for a score
                 self.greater_is_better = measure == "masked_accuracy"
         super().__post_init__()
+        if self.fsdp and (self.world_size == 1 or self.use_cpu):
+            raise ValueError(
+                "--fsdp shares a model out among GPUs, a process each: NPROC=8 sh FinBERT2/pretrain/run_mlm.sh --fsdp …"
+            )
 
 
 def check_held_out(options: PretrainingArguments, training_args: PretrainingTrainingArguments) -> None:

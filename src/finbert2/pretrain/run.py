@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     trainer = build.build_trainer(model, tokenizer, rows, valid, options, training_args)
     before = evaluate(model, valid, tokenizer) if valid else {}
     resumed = train(trainer, options.objective)
+    model = trainer.whole_model()
     after = evaluate(model, valid, tokenizer) if valid else {}
     averaging: dict[str, Any] = {}
     if options.average_last and valid:

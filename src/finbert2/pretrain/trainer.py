@@ -4,10 +4,13 @@ from collections import deque
 from typing import Any
 
 import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from finbert2 import training
+from finbert2.errors import UserError
 from finbert2.pretrain.callbacks import EpochKeeper, LossWatch, StopOnSignal
 from finbert2.pretrain.collator import Origin
 from finbert2.pretrain.evaluate import evaluate
@@ -25,6 +28,8 @@ class PretrainingTrainer(Trainer):
     ) -> None:
         """Take the mask ratios by share of the run, the steps of the batch ramp and the device's peak in FLOP/s."""
         super().__init__(**kwargs)
+        if self.is_fsdp_enabled:
+            self.prepare_fsdp(self.accelerator.state.fsdp_plugin)
         self.ratios, self.ramp, self.peak = ratios, ramp, peak
         self.meter = Meter()
         self.origins: deque[Origin] = deque()
@@ -33,6 +38,52 @@ class PretrainingTrainer(Trainer):
         self.watch, self.stop, self.epochs = LossWatch(self.args.output_dir or ""), StopOnSignal(), EpochKeeper()
         for callback in (self.epochs, self.stop, self.watch):  # the watch sees also the checkpoint that a signal wants
             self.add_callback(callback)
+
+    def prepare_fsdp(self, plugin: Any) -> None:
+        """Choose what of FSDP's settings there is a choice in; raise `UserError` for those that do harm."""
+        if plugin.fsdp_version != 2 or plugin.cpu_ram_efficient_loading:
+            raise UserError(
+                "FSDP works here by its second version, every process loading the whole model first: give --fsdp "
+                "alone, or docs/accelerate/fsdp.yaml (fsdp_version: 2, fsdp_cpu_ram_efficient_loading: false)"
+            )
+        # A run that resumes from whole states waits for ever (torch 2.13); `save_model` writes the model whole.
+        plugin.state_dict_config = plugin.optim_state_dict_config = None
+        plugin.set_state_dict_type("SHARDED_STATE_DICT")
+        self.trained.to(self.args.device)  # the Trainer leaves that to FSDP, but the model is evaluated before
+
+    @property
+    def trained(self) -> Any:
+        """The model that is trained, without wrappers."""
+        return self.accelerator.unwrap_model(self.model)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train; under FSDP each process keeps its part of weights, gradients and optimizer between the passes.
+
+        The model is one unit of FSDP: BERT ties the embeddings to the head and passes by its layers' own forward, and
+        its weights, whole during a pass, are small beside the activations.
+        """
+        if self.is_fsdp_enabled:
+            fully_shard(self.trained)
+        return super().train(*args, **kwargs)
+
+    def whole_model(self) -> Any:
+        """Return the model; under FSDP a copy that all processes put together, each for itself."""
+        model = self.trained
+        if not self.is_fsdp_enabled:
+            return model
+        weights = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
+        whole = type(model)._from_config(model.config)
+        whole.load_state_dict(weights)
+        return whole.to(self.args.device)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model, whole also under FSDP."""
+        if not self.is_fsdp_enabled:
+            super().save_model(output_dir, _internal_call)
+            return
+        whole = self.whole_model()
+        if self.args.should_save:
+            self._save(output_dir, whole.state_dict())
 
     def get_train_dataloader(self) -> DataLoader:
         """Return the loader over `PackedRows`, its order a pure function of (seed, epoch)."""
@@ -106,7 +157,12 @@ class PretrainingTrainer(Trainer):
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return the loss; RetroMAE's parts are summed for the log."""
-        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
+        # Accelerate has autocast in all models but FSDP's, where it would keep the weights themselves in bf16.
+        low = self.is_fsdp_enabled and self.args.bf16
+        with torch.autocast(self.args.device.type, torch.bfloat16, enabled=low):
+            loss, outputs = super().compute_loss(
+                model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
+            )
         for name in PARTS:
             if outputs.get(name) is not None:
                 self.part_sums[name] = self.part_sums[name] + outputs[name]
@@ -119,15 +175,14 @@ class PretrainingTrainer(Trainer):
                 if isinstance(total, torch.Tensor):
                     logs[name] = round(float(total) * self.args.world_size / self.unlogged_steps, 4)
             self.part_sums, self.unlogged_steps = dict.fromkeys(PARTS, 0.0), 0
-            model = self.accelerator.unwrap_model(self.model)
-            logs |= self.meter.read(model, self.args.world_size, self.peak)
+            logs |= self.meter.read(self.trained, self.args.world_size, self.peak)
         super().log(logs, start_time)
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Return and log the held-out measures of `pretrain evaluate`, as `eval_…`."""
         rows: Any = self.eval_dataset
         assert isinstance(rows, PackedRows)
-        measured = evaluate(self.accelerator.unwrap_model(self.model), rows, self.processing_class)
+        measured = evaluate(self.whole_model(), rows, self.processing_class)
         metrics = {f"{metric_key_prefix}_{n}": v for n, v in measured.items() if isinstance(v, float)}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
