@@ -1,11 +1,12 @@
 """Labelling texts of SC_2's lengths with a BERT-base on a GPU: python benchmarks/labeler_inference_gpu.py DATA.
 
 Side by side, in one process and interleaved: the original's way (batches of 32 in file order, padded, two forwards
-each, fp32), transformers' pipeline in bf16 at the best of several batch sizes, the Trainer's `predict` with
-run_classification.py's best flags (bf16 weights, grouped by length, batches of 64), and ours in bf16 at two token
-budgets a batch. Every way begins with strings and ends with labels; seconds are the clock's, the GPU waited for, memory
-is the GPU's beside the weights. Weights are random: they cost what trained ones do. Writes
-benchmarks/results/labeler_inference_gpu.json; without a GPU it only prints, to be tested.
+each, fp32), transformers' pipeline in bf16 at the best of several batch sizes, the Trainer's `predict` as
+run_classification.py calls it (bf16 weights, batches of 64) on texts sorted by length beforehand, since its own
+grouping answers in an order of its own, and ours in bf16 at two token budgets a batch. Every way begins with strings
+and ends with labels; seconds are the clock's, the GPU waited for, memory is the GPU's beside the weights. Weights are
+random: they cost what trained ones do. Writes benchmarks/results/labeler_inference_gpu.json; without a GPU it only
+prints, to be tested.
 """
 
 import argparse
@@ -34,20 +35,21 @@ TRAINER_BATCH = 64
 
 
 def trainer_predict(labeler: Labeler, folder: str) -> Callable[[list[str]], list[str]]:
-    """Return what labels texts as run_classification.py does with `--do_predict`."""
+    """Return what labels texts as run_classification.py does with `--do_predict`, the longest first."""
     model = AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="sdpa")
     arguments = TrainingArguments(
         output_dir=folder, per_device_eval_batch_size=TRAINER_BATCH, bf16_full_eval=runtime.has_bf16(),
-        train_sampling_strategy="group_by_length", report_to="none", disable_tqdm=True,
-        use_cpu=runtime.device() == "cpu",
+        report_to="none", disable_tqdm=True, use_cpu=runtime.device() == "cpu",
     )  # fmt: skip
     collator = DataCollatorWithPadding(labeler.tokenizer, pad_to_multiple_of=8)
     trainer = Trainer(model=model, args=arguments, data_collator=collator, processing_class=labeler.tokenizer)
 
     def label(texts: list[str]) -> list[str]:
         ids = labeler.tokenizer(texts, truncation=True, max_length=LENGTH)["input_ids"]
-        logits = trainer.predict([{"input_ids": row} for row in ids]).predictions
-        return [labeler.labels[place] for place in logits.argmax(-1)]
+        order = sorted(range(len(ids)), key=lambda place: -len(ids[place]))
+        logits = trainer.predict([{"input_ids": ids[place]} for place in order]).predictions
+        found = dict(zip(order, logits.argmax(-1), strict=True))
+        return [labeler.labels[found[place]] for place in range(len(ids))]
 
     return label
 

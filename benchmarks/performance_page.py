@@ -57,17 +57,18 @@ def on_paper() -> str:
     """Return the plan for FinBERT2's own size."""
     measured = json.loads((RESULTS / "corpus_throughput.json").read_text(encoding="utf-8"))
     rate = plan.corpus_rate(measured)
+    of_it = " and ".join(f"{share:.0%} on {gpus}" for gpus, share in plan.SCALING.items() if gpus > 1)
     return "\n\n".join([
         "## The real thing, on paper",
         f"Computed by `benchmarks/plan.py`, not measured: H100s or H200s at {plan.PEAK / 1e12:.0f} TFLOP/s dense bf16 "
-        f"and {plan.UTILISATION:.0%} of it used, {plan.GPU_HOUR:.2f} dollars a GPU-hour, "
+        f"and {plan.UTILISATION:.0%} of it used, of that {of_it}, {plan.GPU_HOUR:.2f} dollars a GPU-hour, "
         f"{plan.CORE_HOUR:.2f} a core-hour. "
         "So much of it a BERT-base step of 20,000 tokens used on one H100 (above); public runs of BERTs of this size "
         "reach 24 % (8 × A100, HuggingFace; H100, ModernBERT's code). Larger steps and `--torch_compile` were not "
         "measured there.",
         f"**Pretraining on {plan.TOKENS / 1e9:.0f} G tokens**: `NPROC=8 sh FinBERT2/pretrain/run_mlm.sh --train_data "
-        "corpus/train --bf16 true`, with `NNODES`, `NODE_RANK` and `MASTER_ADDR` on more machines; data parallel by "
-        "NCCL.",
+        "/shared/corpus/train --bf16 true`, with `NNODES`, `NODE_RANK` and `MASTER_ADDR` on more machines; data "
+        "parallel by NCCL.",
         table(("model", "GPUs", "hours", "dollars", "tokens per second and GPU"), plan.pretraining()),
         f"**A corpus of 200 GB**, cleaned and de-duplicated at the measured {rate:.2f} MB per CPU-second (all steps "
         "above but `decontaminate`, which has a flag of its own): `finbert2 corpus prepare --executor slurm "

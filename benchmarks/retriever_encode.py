@@ -3,10 +3,11 @@
 python benchmarks/retriever_encode.py --model FOLDER --data FOLDER [--passages 2000] [--evaluate]
 
 --data is a BEIR folder whose first --passages passages are encoded; FOLDER a model folder of `retriever train`, whose
-ONNX files are made where it has none. sentence-transformers runs fp32 at each of its batch sizes, the best one
-counts. With --random_base a BERT-base of random weights with FOLDER's tokenizer is timed instead: it costs what a
-trained one does. With --evaluate nDCG@10 of every arm on --split is measured too. Arms are interleaved over --rounds.
-Writes benchmarks/results/retriever_encode.json, one entry a model and number of passages.
+ONNX files are made where it has none. sentence-transformers runs in fp32 and, where the processor has it, in bf16, at
+each of its batch sizes: ours in fp32 is held against its best in fp32, the others against its best of all. With
+--random_base a BERT-base of random weights with FOLDER's tokenizer is timed instead: it costs what a trained one does.
+With --evaluate nDCG@10 of every arm on --split is measured too. Arms are interleaved over --rounds. Writes
+benchmarks/results/retriever_encode.json, one entry a model and number of passages.
 """
 
 import argparse
@@ -33,10 +34,13 @@ def arms(folder: str, batch_sizes: list[int]) -> dict[str, Callable[[list[str]],
     """Return the ways to encode."""
     from sentence_transformers import SentenceTransformer
 
-    peer = SentenceTransformer(folder).float()
+    peers = {"sentence_transformers": SentenceTransformer(folder).float()}
+    if runtime.has_bf16():
+        peers["sentence_transformers_bf16"] = SentenceTransformer(folder).bfloat16()
     ours = encoder.load_sentence_transformer(folder).float()
     found: dict[str, Callable[[list[str]], np.ndarray]] = {
-        f"sentence_transformers_{size}": lambda texts, size=size: peer.encode(texts, batch_size=size)
+        f"{name}_{size}": lambda texts, peer=peer, size=size: peer.encode(texts, batch_size=size)
+        for name, peer in peers.items()
         for size in batch_sizes
     }
     found["ours_fp32"] = lambda texts: encoder.encode(ours, texts, bf16=False)
@@ -105,8 +109,7 @@ def measure(folder: str, options: argparse.Namespace) -> None:
         }
         if options.evaluate:
             table[name]["ndcg@10"] = ndcg(ways[name], full, folder)
-    best = max(one["texts_per_cpu_second"] for name, one in table.items() if name.startswith("sentence"))
-    ratios = {name: one["texts_per_cpu_second"] / best for name, one in table.items() if name.startswith("ours")}
+    ratios = over_peer({name: one["texts_per_cpu_second"] for name, one in table.items()})
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     name = "random weights" if options.random_base else Path(options.model).name
     shape = f"{config['num_hidden_layers']} × {config['hidden_size']}"
@@ -117,6 +120,14 @@ def measure(folder: str, options: argparse.Namespace) -> None:
     kept = [one for one in earlier if any(one[key] != value for key, value in setting.items())]
     files.write_json(RESULTS, [*kept, entry])
     print(json.dumps({"arms": table, "over_sentence_transformers": ratios}, indent=2))
+
+
+def over_peer(rates: dict[str, float]) -> dict[str, float]:
+    """Return how many times as fast ours is: in fp32 as the peer's best in fp32, else as its best of all."""
+    peers = {name: rate for name, rate in rates.items() if name.startswith("sentence")}
+    best, in_fp32 = max(peers.values()), max(rate for name, rate in peers.items() if "bf16" not in name)
+    ours = {name: rate for name, rate in rates.items() if name.startswith("ours")}
+    return {name: rate / (in_fp32 if name.endswith("fp32") else best) for name, rate in ours.items()}
 
 
 def ndcg(way: Callable[[list[str]], np.ndarray], full: benchmark.Benchmark, folder: str) -> float:

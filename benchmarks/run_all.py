@@ -81,8 +81,8 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
         "labeler_inference": ["labeler_inference_gpu.py" if on_gpu else "labeler_inference.py", str(data)],
         "labeler_stream": ["labeler_stream.py"],
         "retromae_probe": [
-            "retromae_probe.py", "--corpus", corpus, "--tokenizer", base, "--retrieval",
-            f"{retrieval}/news_headline", f"{retrieval}/report_abstract",
+            "retromae_probe.py", "--corpus", corpus, "--tokenizer", base, "--cache", str(work / "retromae_probe"),
+            "--retrieval", f"{retrieval}/news_headline", f"{retrieval}/report_abstract",
         ],
         "retriever_mine": ["retriever_mine.py", f"{retrieval}/event_qa"],
         **{

@@ -37,23 +37,25 @@ def rows(start: int, count: int, width: int) -> list[dict[str, Any]]:
 
 def measure(uri: str, size: int, options: argparse.Namespace) -> dict[str, float]:
     """Index `size` vectors, search, return the numbers."""
-    client = milvus.connect(uri, must_exist=False)
-    milvus.create(client, "passages", {"name": "random", "fingerprint": "0", "width": options.width})
+    client, collection = milvus.connect(uri, must_exist=False), f"vector_store_{size}"
+    milvus.create(client, collection, {"name": "random", "fingerprint": "0", "width": options.width})
     started = time.perf_counter()
     for start in range(0, size, 1024):
-        client.insert("passages", rows(start, min(1024, size - start), options.width))
-    client.flush("passages")
-    client.load_collection("passages")
+        client.insert(collection, rows(start, min(1024, size - start), options.width))
+    client.flush(collection)
+    client.load_collection(collection)
     found = {"size": size, "index_seconds": time.perf_counter() - started}
     queries = rows(2**40, options.queries, options.width)
     for mode in ("dense", "bm25"):
         seconds = []
         for query in queries:
             begun = time.perf_counter()
-            milvus.search(client, "passages", mode, [query["dense"]], [query["text"]], 10, "")
+            milvus.search(client, collection, mode, [query["dense"]], [query["text"]], 10, "")
             seconds.append(1000 * (time.perf_counter() - begun))
         p50, p95 = np.percentile(seconds, [50, 95])
         found |= {f"{mode}_p50_ms": float(p50), f"{mode}_p95_ms": float(p95)}
+    if options.uri:  # a server keeps it
+        client.drop_collection(collection)
     client.close()
     used = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     path = Path(uri)

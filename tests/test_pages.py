@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import random
 import re
+import subprocess
 
 import pytest
 
@@ -68,6 +70,79 @@ def test_a_peer_that_unites_two_families_loses_one_document_by_it(benchmark):
     """Rows 1 and 2 are of one family, row 0 is another document: dropping 1 is wrong, dropping its copy 2 is right."""
     pairs = benchmark("corpus_near_duplicates").pairs_of_clusters([7, 7, 7, 3, 7], ["a", "b", "b", "c", "a"])
     assert pairs == [(1, 0), (2, 1), (4, 0)]
+
+
+def test_a_record_measured_again_has_no_commit_yet(benchmark, monkeypatch, tmp_path):
+    """`make study` writes records and then the page: the commit of the record before is not theirs."""
+    page = benchmark("reproduction_page")
+    monkeypatch.setattr(page, "ROOT", tmp_path)
+    record = tmp_path / "benchmarks" / "results" / "seen.json"
+    record.parent.mkdir(parents=True)
+    assert page.commit("seen") == "–"
+    record.write_text("1")
+    for words in ("init -q", "add .", "-c user.name=n -c user.email=e commit -qm m"):
+        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True)
+    assert re.fullmatch("[0-9a-f]{7,}", page.commit("seen"))
+    record.write_text("2")
+    assert page.commit("seen") == page.commit("new") == "–"
+
+
+def test_the_encoders_peer_may_use_bf16_too(benchmark):
+    """In fp32 ours stands beside the peer's fp32, in bf16 and int8 beside the fastest of the peer's arms."""
+    rates = {"sentence_transformers_8": 2.0, "sentence_transformers_32": 1.0, "sentence_transformers_bf16_32": 4.0}
+    ours = {"ours_fp32": 3.0, "ours_onnx_fp32": 2.0, "ours_bf16": 8.0, "ours_onnx_int8": 2.0}
+    found = benchmark("retriever_encode").over_peer(rates | ours)
+    assert found == {"ours_fp32": 1.5, "ours_onnx_fp32": 1.0, "ours_bf16": 2.0, "ours_onnx_int8": 0.5}
+
+
+@pytest.mark.slow
+def test_the_trainers_labels_come_back_in_the_texts_order(benchmark, tmp_path):
+    """Grouped by length it answers in the order of the groups; the model is drawn so that texts get many labels."""
+    import torch
+
+    gpu, chance = benchmark("labeler_inference_gpu"), random.Random(0)
+    texts = ["".join(chance.choices("一二三四五六七八九十", k=chance.randint(2, 60))) for _ in range(200)]
+    labeler = benchmark("random_model").labeler(tmp_path, "tiny", texts, 8, 64)
+    with torch.no_grad():
+        for weights in labeler.model.parameters():
+            if weights.dim() > 1:
+                weights.normal_(0, 0.6)
+    labeler.save(tmp_path)
+    expected = gpu.original(labeler, texts)
+    assert len(set(expected)) > 2
+    assert gpu.trainer_predict(labeler, str(tmp_path))(texts) == expected
+
+
+def test_what_retromae_probe_keeps_is_of_one_work_folder(benchmark, tmp_path):
+    """Encoders of another corpus or budget are not found by the next run."""
+    for name in "ab":
+        steps = benchmark("run_all").steps(tmp_path, tmp_path / name, "", "")
+        assert str(tmp_path / name / "retromae_probe") in steps["retromae_probe"]
+
+
+@pytest.mark.slow
+def test_the_vector_stores_sizes_keep_apart_on_one_server(benchmark, monkeypatch, tmp_path):
+    """Each has a collection of its own, and none stays."""
+    store, uri = benchmark("vector_store"), str(tmp_path / "server.db")
+    monkeypatch.setattr(store, "RESULTS", tmp_path / "found.json")
+    monkeypatch.setattr("sys.argv", ["x", "--uri", uri, "--sizes", "20", "30", "--queries", "1", "--width", "4"])
+    store.main()
+    assert [one["size"] for one in json.loads(store.RESULTS.read_text(encoding="utf-8"))["sizes"]] == [20, 30]
+    assert store.milvus.connect(uri, must_exist=True).list_collections() == []
+
+
+@pytest.mark.slow
+def test_both_arms_of_labeler_train_take_the_same_batches(benchmark, monkeypatch, tmp_path):
+    """In fp32 the script stops where the first losses differ."""
+    script, folder = benchmark("labeler_train"), tmp_path / "classification" / "mood"
+    folder.mkdir(parents=True)
+    rows = [f"{'好坏'[n % 2]}公司{'涨跌' * (n % 7)},{n % 2}" for n in range(40)]
+    (folder / "train.csv").write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+    monkeypatch.setattr(script, "RESULTS", tmp_path / "found.json")
+    flags = "--task mood --fp32 --batch 4 --warmup 1 --steps 1 --rounds 1 --max_seq_length 32"
+    monkeypatch.setattr("sys.argv", ["x", str(tmp_path), *flags.split()])
+    script.main()
+    assert script.RESULTS.exists()
 
 
 def test_the_plan_by_hand(benchmark):
