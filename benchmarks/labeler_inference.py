@@ -161,14 +161,14 @@ def main() -> None:
     options = parser.parse_args()
     path = Path(__file__).parent / "results" / "labeler_inference.json"
     results = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    here = {"machine": runtime.machine(), "versions": runtime.versions()}
     if options.trained:
-        results["agreement"] = agreement(options.trained, options.test_data)
-    results |= {"machine": runtime.machine(), "versions": runtime.versions()}
-    files.write_json(path, results)
+        results["agreement"] = agreement(options.trained, options.test_data) | here
+        files.write_json(path, results)
     folder = options.data / "classification" / "sc2_sentiment"
     for found in speed(folder, options.texts, options.rounds) if options.rounds else ():
-        files.write_json(path, results | {"speed": found})
-        results["speed"] = found
+        results |= {"speed": found, **here}  # the machine is that of the speeds: those of an earlier one keep theirs
+        files.write_json(path, results)
     print(json.dumps({name: results.get(name) for name in ("speed", "agreement")}, ensure_ascii=False, indent=2))
 
 

@@ -245,13 +245,13 @@ def encoding(found: list[dict[str, Any]]) -> Section:
         for arm, value in one["arms"].items():
             ratio = one["over_sentence_transformers"].get(arm)
             score = value.get("ndcg@10")
-            rows.append((f"{one['passages']:,} of {one['data']}, {one['model']}", arm.replace("_", " "),
-                         rounds_of(one, arm),
-                         f"{value['texts_per_cpu_second']:.1f}", "–" if ratio is None else f"{ratio:.2f}",
+            rate = value["texts_per_second" if card(one) else "texts_per_cpu_second"]
+            rows.append((f"{one['passages']:,} of {one['data']}, {one['model']}{card(one)}", arm.replace("_", " "),
+                         rounds_of(one, arm), f"{rate:.1f}", "–" if ratio is None else f"{ratio:.2f}",
                          f"{value['least_cosine']:.5f}", "–" if score is None else f"{score:.4f}"))  # fmt: skip
-            bars.setdefault(one["data"], {})[arm.replace("_", " ")] = value["texts_per_cpu_second"]
-    head = ("passages", "arm", "rounds", "texts per CPU-second", "over sentence-transformers at its best batch size",
-            "least cosine", "nDCG@10")  # fmt: skip
+            bars.setdefault(one["data"] + card(one), {})[arm.replace("_", " ")] = rate
+    head = ("passages", "arm", "rounds", "texts per CPU-second (GPU: second)",
+            "over sentence-transformers at its best batch size", "least cosine", "nDCG@10")  # fmt: skip
     text = "sentence-transformers is in fp32 where its arm does not say bf16. Ours in fp32 is held against that alone."
     return Section("Retriever: encoding", text, head, rows, bars, "texts per CPU-second")
 

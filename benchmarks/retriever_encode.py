@@ -7,7 +7,8 @@ ONNX files are made where it has none. sentence-transformers runs in fp32 and, w
 each of its batch sizes: ours in fp32 is held against its best in fp32, the others against its best of all. With
 --random_base a BERT-base of random weights with FOLDER's tokenizer is timed instead: it costs what a trained one does.
 With --evaluate nDCG@10 of every arm on --split is measured too. Arms are interleaved over --rounds. Writes
-benchmarks/results/retriever_encode.json, one entry a model and number of passages.
+benchmarks/results/retriever_encode.json, one entry a model, number of passages and GPU; ratios are of CPU-seconds, on a
+GPU of the clock's.
 """
 
 import argparse
@@ -109,7 +110,10 @@ def measure(folder: str, options: argparse.Namespace) -> None:
         }
         if options.evaluate:
             table[name]["ndcg@10"] = ndcg(ways[name], full, folder)
-    ratios = over_peer({name: one["texts_per_cpu_second"] for name, one in table.items()})
+    card = runtime.machine()["accelerator"]
+    ratios = over_peer(
+        {name: one["texts_per_second" if card else "texts_per_cpu_second"] for name, one in table.items()}
+    )
     config = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     name = "random weights" if options.random_base else Path(options.model).name
     shape = f"{config['num_hidden_layers']} × {config['hidden_size']}"
@@ -117,7 +121,7 @@ def measure(folder: str, options: argparse.Namespace) -> None:
     entry = {**setting, "rounds": options.rounds, "arms": table, "over_sentence_transformers": ratios}
     entry |= {"machine": runtime.machine(), "versions": runtime.versions()}
     earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
-    kept = [one for one in earlier if any(one[key] != value for key, value in setting.items())]
+    kept = [one for one in earlier if not (setting.items() <= one.items() and one["machine"]["accelerator"] == card)]
     files.write_json(RESULTS, [*kept, entry])
     print(json.dumps({"arms": table, "over_sentence_transformers": ratios}, indent=2))
 

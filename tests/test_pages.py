@@ -120,6 +120,31 @@ def test_what_retromae_probe_keeps_is_of_one_work_folder(benchmark, tmp_path):
         assert str(tmp_path / name / "retromae_probe") in steps["retromae_probe"]
 
 
+def test_a_run_that_is_stopped_leaves_the_machine_of_the_numbers(benchmark, monkeypatch, tmp_path):
+    """labeler_inference wrote its machine beside the speeds of an earlier one before it had any of its own."""
+    script, record = benchmark("labeler_inference"), tmp_path / "results" / "labeler_inference.json"
+    script.files.write_json(record, {"speed": {"texts": 1}, "machine": "theirs", "versions": "theirs"})
+    before = record.read_text(encoding="utf-8")
+    monkeypatch.setattr(script, "__file__", str(tmp_path / "labeler_inference.py"))
+    monkeypatch.setattr("sys.argv", ["x", str(tmp_path / "missing")])
+    with pytest.raises(script.data.UserError):
+        script.main()
+    assert record.read_text(encoding="utf-8") == before
+    monkeypatch.setattr(script, "speed", lambda *_: iter([{"texts": 2}]))
+    script.main()
+    assert json.loads(record.read_text(encoding="utf-8"))["machine"] != "theirs"
+
+
+def test_a_gpus_texts_are_by_the_clock(benchmark):
+    """CPU-seconds would be those of waiting for it."""
+    arm = {"texts_per_second": 9.0, "texts_per_cpu_second": 2.0, "least_cosine": 1.0}
+    entry = {"data": "d", "model": "m", "passages": 5, "rounds": 1, "arms": {"sentence_transformers_8": arm}}
+    entry["over_sentence_transformers"] = {}
+    for name, shown in ((None, "2.0"), ("H100", "9.0")):
+        section = benchmark("performance_sections").encoding([entry | {"machine": {"accelerator": name}}])
+        assert section.rows[0][3] == shown and section.rows[0][0].endswith(name or "m")
+
+
 @pytest.mark.slow
 def test_the_vector_stores_sizes_keep_apart_on_one_server(benchmark, monkeypatch, tmp_path):
     """Each has a collection of its own, and none stays."""
