@@ -152,7 +152,8 @@ def measure(options: argparse.Namespace, folder: str) -> tuple[dict[str, Any], d
             command = [sys.executable, __file__, *sys.argv[1:], "--arm", arm, "--model", folder]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                left_out[arm] = done.stderr.strip().splitlines()[-1]
+                killed = f"killed by signal {-done.returncode}"  # says nothing itself; a bar of progress may stand last
+                left_out[arm] = killed if done.returncode < 0 else done.stderr.strip().splitlines()[-1]
                 print(f"{arm} left out: {left_out[arm]}")
                 continue
             parts.setdefault(arm, []).append(json.loads(done.stdout.splitlines()[-1]))

@@ -263,19 +263,16 @@ def main() -> None:
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     for name in wanted:
         if not (work / "quality" / f"{name}.json").exists():
-            subprocess.run(
-                [sys.executable, __file__, "--one", name, path, str(work)], check=True, env=os.environ | threads
-            )
+            command = [sys.executable, __file__, "--one", name, path, str(work)]
+            subprocess.run(command, check=True, env=os.environ | threads)
     material = read(path, work)
     table: dict[str, Any] = {}
     for name in CONTENDERS:
         stored = work / "quality" / f"{name}.json"
         if stored.exists():
             table |= rows(name, json.loads(stored.read_text(encoding="utf-8")), material)
-    table["the industries themselves"] = {
-        key: spread([value])
-        for key, value in measures(np.unique(material.industries, return_inverse=True)[1], material).items()
-    }
+    industries = measures(np.unique(material.industries, return_inverse=True)[1], material)
+    table["the industries themselves"] = {key: spread([value]) for key, value in industries.items()}
     results = {
         "titles": len(material.titles), "seeds": SEEDS, "rows": table,
         "data": {Path(path).name: next(iter(files.fingerprint([path]).values()))},

@@ -1,5 +1,6 @@
 """What the pages promise: docs/performance.md is what its command writes, and the READMEs' NPROC is read."""
 
+import argparse
 import importlib
 import json
 import random
@@ -133,6 +134,19 @@ def test_a_run_that_is_stopped_leaves_the_machine_of_the_numbers(benchmark, monk
     monkeypatch.setattr(script, "speed", lambda *_: iter([{"texts": 2}]))
     script.main()
     assert json.loads(record.read_text(encoding="utf-8"))["machine"] != "theirs"
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "reason"),
+    [(1, "a\nOSError: b\n", "OSError: b"), (-9, "Loading: 100%", "killed by signal 9"), (-9, "", "killed by signal 9")],
+)
+def test_an_arm_of_retriever_train_that_was_killed_is_left_out(benchmark, monkeypatch, code, stderr, reason):
+    """The kernel kills what takes too much memory; the arms that ran stay."""
+    script = benchmark("retriever_train")
+    done = subprocess.CompletedProcess([], code, "", stderr)
+    monkeypatch.setattr(script.subprocess, "run", lambda *_, **__: done)
+    options = argparse.Namespace(rounds=2, arms=["ours"], queries=1)
+    assert script.measure(options, "folder") == ({}, {"ours": reason})
 
 
 def test_a_gpus_texts_are_by_the_clock(benchmark):
