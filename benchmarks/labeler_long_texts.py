@@ -11,6 +11,8 @@ import statistics
 import time
 from pathlib import Path
 
+from labeler_tasks import seeds, spread
+
 from finbert2 import files, runtime
 from finbert2.labeler import data, train
 
@@ -41,7 +43,8 @@ def main() -> None:
         train.main([str(word) for name, value in arguments.items() for word in (f"--{name}", value)])
         spent = round(time.process_time() - started, 1)
         results = json.loads((output / "results.json").read_text(encoding="utf-8"))
-        found[policy] = {"macro_f1": results["seeds"]["macro_f1"], "cpu_seconds": None if begun else spent}
+        values = seeds(results, "macro_f1")
+        found[policy] = {"macro_f1": spread(values) | {"values": values}, "cpu_seconds": None if begun else spent}
         print(policy, found[policy], flush=True)
     lengths = [len(row.text) for row in data.read_examples(options.task / "test.csv")]
     record = {
