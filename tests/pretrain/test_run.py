@@ -16,7 +16,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, Trainer
 
 from finbert2 import training
 from finbert2.pretrain import build, evaluate, run
-from finbert2.pretrain.options import PretrainingArguments
+from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments
 from tests.surface import ROOT
 
 FLAGS = [
@@ -280,6 +280,25 @@ def test_a_step_without_predictions_goes_by(tiny_bert, tmp_path, objective):
     run.main(flags(corpus, tmp_path / "out", "--model_name_or_path", tiny_bert, "--max_steps", "4", *more))
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert results["curve"]["loss"][0] == 0.0 if objective == "mlm" else results["loss_first"] > 0
+
+
+def test_rows_of_unknown_characters_alone_go_by(tiny_bert, tmp_path):
+    """The decoder has no target: its loss is 0, and each parameter has a gradient, as several processes want."""
+    corpus = tmp_path / "unknown.jsonl"
+    corpus.write_text('{"text": "😀 😁 😂"}\n', encoding="utf-8")
+    options = PretrainingArguments(
+        train_data=[str(corpus)], objective="retromae", model_name_or_path=tiny_bert, max_seq_length=48, row_length=48,
+        cls_words_weight=1.0, bag_of_words_weight=1.0,
+    )  # fmt: skip
+    arguments = PretrainingTrainingArguments(output_dir=str(tmp_path), report_to="none", bf16=False)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    rows, _ = build.load_rows(options, tokenizer, tmp_path, 0)
+    model, _ = build.build_model(options, tokenizer)
+    batch = next(iter(build.build_trainer(model, tokenizer, rows, None, options, arguments).get_train_dataloader()))
+    output = model(**batch)
+    assert output.decoder_loss == 0.0
+    output.loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_a_decoder_in_the_working_folder_is_not_taken_from_scratch(tokenizer_folder, tmp_path, monkeypatch):

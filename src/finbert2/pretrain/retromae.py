@@ -119,6 +119,8 @@ class RetroMAE(BertForMaskedLM):
     ) -> torch.Tensor:  # fmt: skip
         """Return L_dec of the documents with the vectors `sentences` (segments, width)."""
         places, firsts = decoder_batch["decoder_places"], decoder_batch["firsts"]
+        if not len(places):  # rows of unknown characters alone; data-parallel training counts on each gradient
+            return torch.stack([parameter.sum() for parameter in self.enhanced_decoder.parameters()]).sum() * 0.0
         sentence = sentences[decoder_batch["target_segments"]]  # (targets, width), h of the token's own document
         queries = self.bert.embeddings(inputs_embeds=sentence.unsqueeze(0), position_ids=position_ids[:, places])
         contexts = self.bert.embeddings(input_ids=target_ids.unsqueeze(0), position_ids=position_ids)
