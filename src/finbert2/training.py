@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ROWS_A_STEP = "rows a step (NPROC × NNODES × --per_device_train_batch_size × --gradient_accumulation_steps)"
 STATE = "trainer_state.json"  # the last file of a checkpoint
+RATES = ("scheduler.pt", "latest")  # how the learning rate goes on; DeepSpeed writes the second, beside its own states
 # What the progress line shows of a log entry: its name, and how.
 SHOWN = (
     ("loss", "loss ", ".4f", ""),
@@ -96,7 +97,7 @@ def starting_point(training_args: TrainingArguments) -> str | None:
     given = training_args.resume_from_checkpoint
     own = last_checkpoint(training_args.output_dir or "")
     if not given:
-        return own
+        return with_state(own, training_args)
     if not is_whole(Path(given)):
         found = f"its {STATE} is missing or cut off" if Path(given).is_dir() else "there is no such folder"
         raise UserError(
@@ -104,7 +105,18 @@ def starting_point(training_args: TrainingArguments) -> str | None:
             "run, or leave the flag out: the same command goes on from the newest one by itself"
         )
     elsewhere = not is_own(given, training_args)
-    return own if own and elsewhere and made_steps(own) > made_steps(given) else given
+    return with_state(own if own and elsewhere and made_steps(own) > made_steps(given) else given, training_args)
+
+
+def with_state(checkpoint: str | None, training_args: TrainingArguments) -> str | None:
+    """Return the checkpoint; raise `UserError` if optimizer and learning rate would begin anew from it."""
+    over = checkpoint and is_own(checkpoint, training_args) and is_over(checkpoint)
+    if not checkpoint or over or any((Path(checkpoint) / name).exists() for name in RATES):
+        return checkpoint
+    raise UserError(
+        f"{checkpoint} holds weights alone, as --save_only_model wants it: no run goes on from there as it would have. "
+        "Start another by --model_name_or_path, in another --output_dir, or remove this folder to start anew"
+    )
 
 
 def is_own(checkpoint: str, training_args: TrainingArguments) -> bool:

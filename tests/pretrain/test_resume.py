@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -125,3 +126,21 @@ def test_a_saved_dataset_is_fingerprinted_by_its_rows(tiny_bert, tmp_path):
 def test_processes_wait_a_day_for_the_one_that_tokenises():
     """By default NCCL ends a run whose barrier takes half an hour: some GB of text."""
     assert PretrainingTrainingArguments(report_to="none").ddp_timeout_delta.days == 1
+
+
+def test_a_checkpoint_of_weights_alone_is_not_gone_on_from(tiny_bert, corpus_file, tmp_path, capsys):
+    """The optimizer and the learning rate would begin anew in the middle; the checkpoint of the last step is enough."""
+    output = tmp_path / "out"
+    more = ("--model_name_or_path", tiny_bert, "--max_steps", "4", "--save_steps", "2", "--save_only_model", "True")
+    run.main(flags(corpus_file, output, *more))
+    whole = weights(output)
+    (output / "results.json").unlink()
+    run.main(flags(corpus_file, output, *more))
+    assert all(torch.equal(whole[name], weights(output)[name]) for name in whole)
+    (output / "results.json").unlink()
+    shutil.rmtree(output / "checkpoint-4")
+    assert refused(flags(corpus_file, output, *more), capsys) == (
+        f"error: {output / 'checkpoint-2'} holds weights alone, as --save_only_model wants it: no run goes on from "
+        "there as it would have. Start another by --model_name_or_path, in another --output_dir, or remove this folder "
+        "to start anew\n"
+    )
