@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional
-from transformers import AutoTokenizer, set_seed
+from transformers import AutoTokenizer, Trainer, set_seed
 
 from finbert2.errors import UserError
 from finbert2.labeler import predict, repeat, train
@@ -123,7 +123,7 @@ def test_r_drop_of_tags_is_of_the_characters_that_have_one(tiny_bert, tmp_path, 
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_fgm_adds_the_gradient_at_the_shifted_embeddings(tiny_bert, tmp_path, batch):
+def test_fgm_adds_the_gradient_at_the_shifted_embeddings(tiny_bert, tmp_path, batch, monkeypatch):
     mine = trainer(tiny_bert, tmp_path, fgm=0.5)
     for module in mine.model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -149,6 +149,19 @@ def test_fgm_adds_the_gradient_at_the_shifted_embeddings(tiny_bert, tmp_path, ba
     table.grad = earlier.clone()
     mine.training_step(mine.model, batch)
     assert torch.allclose(table.grad, earlier + expected, atol=1e-5)
+    mean, step = torch.randn_like(table) * first.norm(), Trainer.training_step
+
+    def averaged(self, *more):  # as DDP does, of other processes with the same batch now and others before
+        value = step(self, *more)
+        table.grad += mean - earlier
+        monkeypatch.setattr(Trainer, "training_step", step)
+        return value
+
+    monkeypatch.setattr(Trainer, "training_step", averaged)
+    monkeypatch.setattr(mine.accelerator, "reduce", lambda value, how: mean)
+    table.grad = earlier.clone()
+    mine.training_step(mine.model, batch)
+    assert torch.allclose(table.grad, mean + expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_a_loss_is_searched_for_its_lowest(tmp_path):
     assert study.best_value == min(trial.value for trial in study.trials) < 1
 
 
-def test_a_search_is_of_the_development_part_and_says_what_to_train_with(tiny_bert, tmp_path, capsys):
+def test_a_search_is_of_the_development_part_and_says_what_to_train_with(tiny_bert, tmp_path, monkeypatch, capsys):
     for name, count, seed in (("train", 24, 0), ("dev", 12, 1), ("test", 4, 2)):
         write_csv(tmp_path / f"{name}.csv", examples(count, seed))
     command = flags(tiny_bert, tmp_path, tmp_path / "o", "csv", "--max_steps", 6, "--trials", 2)
@@ -47,6 +47,11 @@ def test_a_search_is_of_the_development_part_and_says_what_to_train_with(tiny_be
     assert refused(capsys, search.main, *command, "--test_data", "", "--push_to_hub", "True") == (
         "error: --push_to_hub: a search keeps no model; train with what it finds, and push that\n"
     )
+    with monkeypatch.context() as patched:
+        patched.setattr(LabelerTrainingArguments, "world_size", 2)  # each process would try options of its own
+        assert refused(capsys, search.main, *command, "--test_data", "") == (
+            "error: a search trains in one process, each trial after another: start it without torchrun\n"
+        )
     run(search.main, *command, "--test_data", "")
     found = results(tmp_path / "o")
     assert len(found["trials"]) == 2 and found["dev"] == max(trial["dev"] for trial in found["trials"])

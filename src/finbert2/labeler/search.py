@@ -44,6 +44,8 @@ def main(argv: list[str] | None = None) -> None:
         )
     if training_args.publish:
         raise UserError("--push_to_hub: a search keeps no model; train with what it finds, and push that")
+    if training_args.world_size > 1:
+        raise UserError("a search trains in one process, each trial after another: start it without torchrun")
     need_score(training_args, "a search")
     optuna = require_optuna()
     started = time.perf_counter()

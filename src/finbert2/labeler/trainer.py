@@ -49,7 +49,7 @@ class LabelTrainer(Trainer):
                 one, other = one[labels != IGNORED], other[labels != IGNORED]
             # Half of equation 4: the mean of the two cross entropies, so that the learning rate means the same.
             value = value + self.args.r_drop / 2 * divergence(one, other, self.multi_label)
-        return (value, output) if return_outputs else value
+        return (value, {"logits": output["logits"]}) if return_outputs else value  # BART and XLNet return more
 
     def label_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the mean loss of logits (…, labels) for label ids (…), or for targets (batch, labels)."""
@@ -100,6 +100,8 @@ class LabelTrainer(Trainer):
         before = None if table.grad is None else table.grad.clone()  # of the batches that a step accumulates
         value = super().training_step(model, inputs, num_items_in_batch)
         if table.grad is not None:  # LoRA leaves it as it is
+            if before is not None and self.accelerator.sync_gradients:  # which made the mean of all processes' of it
+                before = self.accelerator.reduce(before, "mean")
             grad = table.grad if before is None else table.grad - before
             kept, norm = table.detach().clone(), grad.norm()
             if torch.isfinite(norm) and norm > 0:
