@@ -4,9 +4,9 @@ For each query of DATA (a BEIR folder with train_flagembedding.jsonl) two paraph
 pool, made by rules that keep the meaning: clauses in another order, and words swapped, numbers rewritten, fillers
 added. Every miner sees the same BM25 ranks 0-50 of the same pool. Ours: known positives, near duplicates, 95 % of the
 positive's score (`ours_98`: 98 %). sentence-transformers' rule (`mine_hard_negatives`, relative_margin 0.05): all known
-positives by text and the margin. FlagEmbedding's rule (`hn_mine`): the exact texts of the row, from rank 0 as the authors
-of FinBERT2 did, and from rank 10, where its own range begins. A negative is true where it is no paraphrase. Slipped:
-paraphrases kept of those in the window. Kept: true negatives kept of those in the window. Writes
+positives by text and the margin. FlagEmbedding's rule (`hn_mine`): the exact texts of the row, from rank 0 as
+FinBERT2's authors did, and from rank 10, where its own range begins. A negative is true where it is no paraphrase.
+Slipped: paraphrases kept of those in the window. Kept: true negatives kept of those in the window. Writes
 benchmarks/results/retriever_mine.json.
 """
 

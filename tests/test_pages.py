@@ -6,6 +6,7 @@ import json
 import random
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -147,6 +148,23 @@ def test_an_arm_of_retriever_train_that_was_killed_is_left_out(benchmark, monkey
     monkeypatch.setattr(script.subprocess, "run", lambda *_, **__: done)
     options = argparse.Namespace(rounds=2, arms=["ours"], queries=1)
     assert script.measure(options, "folder") == ({}, {"ours": reason})
+
+
+def test_long_texts_may_be_measured_with_one_seed(benchmark, monkeypatch, tmp_path):
+    """A run of one seed has no table of seeds."""
+    script, task = benchmark("labeler_long_texts"), tmp_path / "task"
+    script.files.write_text(task / "test.csv", "text,label\n公司,0\n")
+
+    def train(flags):
+        output = Path(flags[flags.index("--output_dir") + 1])
+        script.files.write_json(output / "results.json", {"test": {"macro_f1": 0.5}})
+
+    monkeypatch.setattr(script.train, "main", train)
+    monkeypatch.setattr(script, "__file__", str(tmp_path / "x.py"))
+    monkeypatch.setattr("sys.argv", ["x", str(task), "encoder", "--work_dir", str(tmp_path / "work"), "--seeds", "1"])
+    script.main()
+    found = json.loads((tmp_path / "results" / "labeler_long_texts.json").read_text(encoding="utf-8"))
+    assert found["policies"]["head"]["macro_f1"] == {"mean": 0.5, "sd": None, "values": [0.5]}
 
 
 def test_a_gpus_texts_are_by_the_clock(benchmark):
