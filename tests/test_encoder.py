@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from finbert2 import encoder, packing, runtime
 from finbert2.errors import UserError
@@ -157,3 +157,60 @@ def test_the_fingerprint_changes_with_the_weights(tiny_bert, tmp_path):
         model.embeddings.word_embeddings.weight[5, 5] += 1
     model.save_pretrained(tmp_path / "b")
     assert encoder.fingerprint(str(tmp_path / "a")) != encoder.fingerprint(str(tmp_path / "b"))
+
+
+@pytest.fixture
+def prompted(tiny_bert, tmp_path):
+    """A function that saves a SentenceTransformer by the tiny BERT's mean, and opens it here and by its own library."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    def save(include_prompt=True, **options):
+        pooling = Pooling(32, pooling_mode="mean", include_prompt=include_prompt)
+        modules = [Transformer(tiny_bert), pooling, Normalize()]
+        SentenceTransformer(modules=modules, device="cpu", **options).save(str(tmp_path))
+        return encoder.SentenceEncoder(str(tmp_path)), SentenceTransformer(str(tmp_path), device="cpu")
+
+    return save
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"prompts": {"query": "查询：", "document": "公告："}},
+        {"prompts": {"query": "查询：", "document": "公告："}, "include_prompt": False},
+        {"truncate_dim": 8},
+    ],
+)
+def test_prompts_and_widths_are_those_of_the_models_own_library(prompted, monkeypatch, options):
+    """A document's prompt, one that is read but not pooled, and vectors cut to their beginning."""
+    monkeypatch.setattr(runtime, "has_bf16", lambda: False)
+    ours, peer = prompted(**options)
+    texts = ["央行下调存款准备金率。", "公司公告称，净利润2.1亿元。"]
+    for is_query, encode in ((True, peer.encode_query), (False, peer.encode_document)):
+        expected = encode(texts, normalize_embeddings=True)
+        assert ours.encode(texts, is_query) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_berts_decoder_is_read_as_it_looks_back(tiny_bert, tmp_path, monkeypatch):
+    """Packed attention looks both ways."""
+    monkeypatch.setattr(runtime, "has_bf16", lambda: False)
+    shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
+    decoder = AutoModel.from_pretrained(tiny_bert, is_decoder=True).eval()
+    decoder.save_pretrained(tmp_path)
+    tokenizer, text = AutoTokenizer.from_pretrained(tiny_bert), "央行下调存款准备金率。"
+    with torch.no_grad():
+        states = decoder(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+    found = encoder.SentenceEncoder(str(tmp_path), pooling="mean").encode([text])[0]
+    expected = torch.nn.functional.normalize(states.mean(0), dim=0).numpy()
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_model_whose_texts_do_not_begin_with_cls_is_refused(tiny_bert, tmp_path):
+    """Its first token would be taken for one."""
+    shutil.copytree(tiny_bert, tmp_path, dirs_exist_ok=True)
+    rules = f"{tiny_bert}/tokenizer.json"
+    PreTrainedTokenizerFast(tokenizer_file=rules, unk_token="[UNK]", pad_token="[PAD]").save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="has a tokenizer that puts no \\[CLS\\] before a text"):
+        encoder.SentenceEncoder(str(tmp_path))
+    assert encoder.SentenceEncoder(str(tmp_path), pooling="mean").width == 32

@@ -24,7 +24,7 @@ class Encoder(Protocol):
     """Whatever turns texts into vectors."""
 
     def encode(self, texts: Sequence[str], is_query: bool = False, show_progress: bool = False) -> "np.ndarray":
-        """Return unit vectors (texts, width) in float32; queries get the model's query prompt."""
+        """Return unit vectors (texts, width) in float32; queries and documents get the model's prompt for them."""
 
 
 def load(loader: Callable[..., T], name: str, **options: Any) -> T:
@@ -34,9 +34,11 @@ def load(loader: Callable[..., T], name: str, **options: Any) -> T:
     and how to go on, or what is wrong with its files.
     """
     import json
+    import pickle
 
     from safetensors import SafetensorError
 
+    damage: tuple[type[Exception], ...] = (SafetensorError, json.JSONDecodeError, pickle.UnpicklingError, EOFError)
     folder = Path(name)
     looks_local = folder.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1
     if looks_local and not any((folder / file).exists() for file in ("config.json", "tokenizer_config.json")):
@@ -48,7 +50,7 @@ def load(loader: Callable[..., T], name: str, **options: Any) -> T:
     wanted, _, revision = name.partition("@") if not folder.exists() else (name, "", "")
     try:
         found = loader(wanted, **options, **({"revision": revision} if revision else {}))
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except damage as error:
         raise UserError(f"the model '{name}' has a damaged file ({first_line(error)}): fetch or save it anew") from None
     except OSError as error:
         raise UserError(
@@ -56,7 +58,16 @@ def load(loader: Callable[..., T], name: str, **options: Any) -> T:
             "(HF_ENDPOINT names a mirror, HF_TOKEN a token), or download it elsewhere and give the local folder"
         ) from None
     except ValueError as error:  # a kind of model or tokenizer that is not known here, or that wants another package
-        raise UserError(f"the model '{name}' cannot be opened: {' '.join(str(error).split())}") from None
+        said = " ".join(str(error).split()).partition(" Model type should be one of")[0]  # two hundred names follow
+        raise UserError(f"the model '{name}' cannot be opened: {said}") from None
+    except RuntimeError as error:
+        if "corrupted" in str(error):  # a pytorch_model.bin that was cut off
+            raise UserError(
+                f"the model '{name}' has a damaged file ({first_line(error)}): fetch or save it anew"
+            ) from None
+        if "ignore_mismatched_sizes" in str(error):
+            raise UserError(f"the weights of {name} do not fit its config.json: their shapes are others") from None
+        raise
     need_vocabulary(found, name)
     return found
 
@@ -117,14 +128,19 @@ class SentenceEncoder:
         return int(self.model.get_embedding_dimension() or 0)
 
     def encode(self, texts: Sequence[str], is_query: bool = False, show_progress: bool = False) -> "np.ndarray":
-        """Return unit vectors (texts, width) in float32; queries get the model's "query" prompt."""
-        prompt = query_prompt(self.model) if is_query else ""
-        return encode(self.model, [prompt + text for text in texts], self.batch_size, show_progress)
+        """Return unit vectors (texts, width) in float32; queries and documents get the model's prompt for them."""
+        prompt = (query_prompt if is_query else document_prompt)(self.model)
+        return encode(self.model, texts, self.batch_size, show_progress, prompt=prompt)
 
 
 def query_prompt(model: "SentenceTransformer") -> str:
     """Return the text that a model wants before a query, perhaps none."""
     return model.prompts.get("query") or ""
+
+
+def document_prompt(model: "SentenceTransformer") -> str:
+    """Return the text that a model wants before a document, perhaps none."""
+    return model.prompts.get("document") or ""
 
 
 def encode(
@@ -133,11 +149,12 @@ def encode(
     batch_size: int = 64,
     show_progress: bool = False,
     bf16: bool | None = None,
+    prompt: str = "",
 ) -> "np.ndarray":
     """Return a model's unit vectors (texts, width) in float32, computed in bf16 where the device has it.
 
-    The texts are read longest first, at most `batch_size` of them and `TOKENS` tokens a forward pass, without padding
-    where the model allows it, else by sentence-transformers.
+    `prompt` stands before each text. The texts are read longest first, at most `batch_size` of them and `TOKENS` tokens
+    a forward pass, without padding where the model allows it, else by sentence-transformers.
     """
     import numpy as np
     import torch
@@ -145,16 +162,19 @@ def encode(
     from finbert2 import packing
 
     width = model.get_embedding_dimension() or 0
-    if not packing.can_pack(model) or not texts:
+    if not packing.can_pack(model) or not texts or (prompt and not packing.pools_prompt(model)):
         with runtime.autocast(bf16):
             vectors = model.encode(
                 list(texts), batch_size=batch_size, normalize_embeddings=True, show_progress_bar=show_progress,
-                prompt="", convert_to_tensor=True,
+                prompt=prompt, convert_to_tensor=True,
             )  # fmt: skip
         return vectors.float().cpu().numpy().astype(np.float32).reshape(len(texts), width)
     start, limit = packing.position_start(packing.config_of(model)), model.max_seq_length or 512
     # As arrays: of a million passages the tokens in lists hold several times as much memory, ten GiB.
-    ids = [array("i", part) for some in blocks(texts, 4096) for part in tokenised(model.tokenizer, some, limit)]
+    ids = [
+        array("i", part) for some in blocks(texts, 4096)
+        for part in tokenised(model.tokenizer, [prompt + text for text in some], limit)
+    ]  # fmt: skip
     lengths = [len(one) for one in ids]
     found = np.empty((len(texts), width), np.float32)
     was_training = model.training
@@ -165,7 +185,7 @@ def encode(
             vectors = packing.sentence_vectors(
                 model, {name: value.to(model.device) for name, value in features.items()}
             )
-            found[places] = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+            found[places] = torch.nn.functional.normalize(vectors[:, :width].float(), dim=-1).cpu().numpy()
             bar.update(len(places))
     model.train(was_training)
     return found
@@ -237,25 +257,23 @@ def load_sentence_transformer(name: str, pooling: str = "cls") -> "SentenceTrans
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
     from transformers import AutoTokenizer
 
+    from finbert2 import packing, vocabulary, weights
+
     tokenizer = load(AutoTokenizer.from_pretrained, name)
     if is_sentence_transformer(name):
         model = load(SentenceTransformer, name, device=runtime.device())
     else:
+        if pooling == "cls":
+            vocabulary.need_cls(tokenizer, name)
         transformer = load(transformer_module, name)
         pooled = Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)
         model = SentenceTransformer(modules=[transformer, pooled, Normalize()], device=runtime.device())
-    model.max_seq_length = min(model.max_seq_length or 512, tokenizer.model_max_length, 512)
-    return widened(model)
-
-
-def widened(model: T) -> T:
-    """Return a model that is in fp16 in fp32 on a CPU, where autocast takes bf16 beside fp32 alone."""
-    import torch
-
-    module: Any = model
-    if runtime.device() == "cpu" and any(one.dtype == torch.float16 for one in module.parameters()):
-        module.float()
-    return model
+    limits = [model.max_seq_length or 512, tokenizer.model_max_length, 512]
+    if type(model[0]).__name__ == "Transformer":
+        weights.check(model[0], name)
+        limits.append(packing.positions(packing.config_of(model)))
+    model.max_seq_length = min(limits)
+    return weights.widened(model)
 
 
 def transformer_module(name: str, **options: Any) -> Any:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 KINDS = {"bert", "roberta", "xlm-roberta"}  # every layer of these is plain attention over the whole text
+OF_ROBERTA = {"camembert", "data2vec-text", "ibert", "longformer", "mpnet"}  # which count positions as it does
 
 
 def can_pack(model: "SentenceTransformer") -> bool:
@@ -21,7 +22,13 @@ def can_pack(model: "SentenceTransformer") -> bool:
 
 def can_pack_layers(config: Any) -> bool:
     """Tell whether `states` knows the layers of a model with this configuration."""
-    return config.model_type in KINDS
+    return config.model_type in KINDS and not config.is_decoder  # which looks back only
+
+
+def pools_prompt(model: "SentenceTransformer") -> bool:
+    """Tell whether the tokens of a prompt are pooled like the text's own, as they are but for INSTRUCTOR's kind."""
+    pooling: Any = model[1]
+    return pooling.include_prompt
 
 
 def pack(model: "SentenceTransformer") -> None:
@@ -47,7 +54,14 @@ def config_of(model: "SentenceTransformer") -> Any:
 
 def position_start(config: Any) -> int:
     """Return the position of a text's first token: RoBERTa's families count from behind the padding's number."""
-    return config.pad_token_id + 1 if "roberta" in config.model_type else 0
+    of_roberta = "roberta" in config.model_type or config.model_type in OF_ROBERTA
+    return config.pad_token_id + 1 if of_roberta else 0
+
+
+def positions(config: Any, default: int = 512) -> int:
+    """Return how many tokens of a text a model has positions for, `default` where they have no number."""
+    found = getattr(config, "max_position_embeddings", None) or default  # None or, as XLNet has it, -1
+    return found - position_start(config) if found > 0 else default
 
 
 def lay(texts_ids: Sequence[Sequence[int]], start: int = 0) -> dict[str, "torch.Tensor"]:

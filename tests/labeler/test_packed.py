@@ -2,17 +2,23 @@
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, processors
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertForTokenClassification,
+    PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForSequenceClassification,
 )
 
 from finbert2 import packing
+from finbert2.errors import UserError
 from finbert2.labeler import packed
+from finbert2.labeler.data import need_marks
 from finbert2.labeler.features import IGNORED
+from finbert2.labeler.options import LabelerTrainingArguments
+from finbert2.labeler.trainer import LabelTrainer
 
 SIZES = {
     "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32,
@@ -97,3 +103,28 @@ def test_a_batch_is_laid_end_to_end_with_its_labels(labels, expected):
     assert batch["position_ids"].tolist() == [[2, 3, 4, 5, 2, 3, 4, 2, 3, 4, 5, 6, 7, 8]]
     assert batch["cu_seq_lens_q"].tolist() == [0, 4, 7, 14]
     assert torch.equal(batch["labels"], expected) and batch["labels"].dtype == expected.dtype
+
+
+def test_a_model_that_answers_with_more_than_logits_is_scored_by_these(tmp_path):
+    """BART's last states came along, and the score after the first epoch ended in a traceback."""
+    from transformers import BartConfig, BartForSequenceClassification
+
+    config = BartConfig(
+        vocab_size=50, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, num_labels=3,
+        decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, eos_token_id=3, pad_token_id=0,
+    )  # fmt: skip
+    arguments = LabelerTrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[], bf16=False)
+    trainer = LabelTrainer(model=BartForSequenceClassification(config), args=arguments, eval_dataset=[])
+    batch = padded(ROWS) | {"labels": torch.tensor([0, 1, 2])}
+    _, logits, _ = trainer.prediction_step(trainer.model, batch, prediction_loss_only=False)
+    assert logits.shape == (3, 3)
+
+
+def test_a_tokenizer_that_ends_in_both_marks_is_refused():
+    """XLNet's: its classifiers read the last token, and would be given [CLS] first."""
+    rules = Tokenizer(models.WordLevel({"[UNK]": 0, "<cls>": 1, "<sep>": 2}, unk_token="[UNK]"))
+    marks = {"cls_token": "<cls>", "sep_token": "<sep>"}
+    need_marks(PreTrainedTokenizerFast(tokenizer_object=rules, **marks), "own")  # with no order of its own
+    rules.post_processor = processors.TemplateProcessing("$A <sep> <cls>", None, [("<cls>", 1), ("<sep>", 2)])
+    with pytest.raises(UserError, match=r"xl has a tokenizer without \[CLS\] and \[SEP\]"):
+        need_marks(PreTrainedTokenizerFast(tokenizer_object=rules, **marks), "xl")

@@ -105,21 +105,23 @@ def test_kept_vectors_are_of_the_models_prompt(tmp_path, train_file, tiny_encode
 
 
 def test_a_rows_prompt_takes_the_models_place(tmp_path, tiny_encoder, training_rows, monkeypatch):
-    read_as_queries, read_as_texts = [], []
+    read_texts = []
 
-    def note(self, texts, is_query=False):
-        (read_as_queries if is_query else read_as_texts).append(list(texts))
+    def note(model, texts, batch_size, prompt=""):
+        read_texts.append((prompt, list(texts)))
         return np.tile(np.float32([[1, 0]]), (len(texts), 1)) if texts else np.zeros((0, 2), np.float32)
 
-    monkeypatch.setattr(encoder.SentenceEncoder, "encode", note)
+    monkeypatch.setattr(encoder, "encode", note)
+    monkeypatch.setattr(encoder, "query_prompt", lambda model: "查：")
+    monkeypatch.setattr(encoder, "document_prompt", lambda model: "文：")
     monkeypatch.setattr(encoder.SentenceEncoder, "width", 2)
     first, second, third = training_rows[:3]
     again = {**first, "prompt": "另："}
     rows = [{**first, "prompt": "问："}, second, {**third, "prompt": ""}, again]
     train, out = jsonl(tmp_path / "p.jsonl", rows), tmp_path / "out.jsonl"
     run_mine("--model_name_or_path", tiny_encoder, "--train_data", train, "--output", out)
-    assert read_as_queries == [[second["query"]]]
-    assert read_as_texts[0] == ["问：" + first["query"], third["query"]]
+    assert read_texts[:2] == [("查：", [second["query"]]), ("", ["问：" + first["query"], third["query"]])]
+    assert [prompt for prompt, _ in read_texts[2:]] == ["文："]
     assert [row.get("prompt") for row in read(out)] == ["问：", None, "", "另："]
 
 

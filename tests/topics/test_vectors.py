@@ -64,14 +64,12 @@ def test_lexicon_of_few_words_and_a_title_without_any():
 def test_vectors_are_kept_by_weights_and_text(tmp_path, monkeypatch):
     calls = []
 
-    class Counting:
-        def __init__(self, name, batch_size):
-            calls.append(name)
+    def counting(name, titles, batch_size, show_progress):
+        calls.append(name)
+        return np.full((len(titles), 2), len(calls), dtype=np.float32)
 
-        def encode(self, titles, show_progress):
-            return np.full((len(titles), 2), len(calls), dtype=np.float32)
-
-    monkeypatch.setattr(encoder, "SentenceEncoder", Counting)
+    monkeypatch.setattr(encoder, "load_sentence_transformer", lambda name: name)
+    monkeypatch.setattr(encoder, "encode", counting)
     first = encode("a/b", ["甲", "乙"], 8, tmp_path)
     assert np.array_equal(encode("a/b", ["甲", "乙"], 8, tmp_path), first) and calls == ["a/b"]
     assert encode("a/b", ["甲", "丙"], 8, tmp_path)[0, 0] == 2 and encode("a/c", ["甲", "乙"], 8, tmp_path)[0, 0] == 3

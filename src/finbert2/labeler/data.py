@@ -217,7 +217,8 @@ def shorten(ids: Sequence[int], limit: int, policy: str) -> list[int]:
 
 def need_marks(tokenizer: Any, name: str) -> None:
     """Raise `UserError` for a model whose inputs do not begin with [CLS] and end in [SEP]: it is no encoder."""
-    if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
+    cls, sep, own = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer("")["input_ids"]
+    if cls is None or sep is None or (own and own != [cls, sep]):  # XLNet's end in both
         raise UserError(
             f"{name} has a tokenizer without [CLS] and [SEP] ({type(tokenizer).__name__}): name an encoder such as BERT"
         )

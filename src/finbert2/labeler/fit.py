@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from typing import Any
 
-from finbert2 import encoder, packing, training
+from finbert2 import encoder, packing, training, vocabulary, weights
 from finbert2.errors import UserError
 from finbert2.labeler import features, packed
 from finbert2.labeler.data import need_marks
@@ -30,6 +30,7 @@ def fine_tune(options: LabelerArguments, training_args: LabelerTrainingArguments
     tokenizer = encoder.load(AutoTokenizer.from_pretrained, options.model_name_or_path)
     need_marks(tokenizer, options.model_name_or_path)
     model = load_model(options.model_name_or_path, task, training_args.dropout)
+    vocabulary.check_size(tokenizer, model.config, options.model_name_or_path)
     length = within_positions(options.max_seq_length, model.config)
     ner = task.kind == "ner"
     train, dev, score = inputs(task, tokenizer, length, options.long_texts)
@@ -66,11 +67,12 @@ def load_model(name: str, task: Task, dropout: float | None = None) -> Any:
     more: dict[str, Any] = {"problem_type": task.problem_type} if task.problem_type else {}
     if dropout is not None:
         more |= dict.fromkeys(dropouts(name), dropout)
-    return encoder.load(
+    found = encoder.load(
         kind.from_pretrained, name, num_labels=len(task.labels), dtype=torch.float32,
         id2label=dict(enumerate(task.labels)), label2id={label: i for i, label in enumerate(task.labels)},
-        ignore_mismatched_sizes=True, **more,
+        ignore_mismatched_sizes=True, output_loading_info=True, **more,
     )  # fmt: skip
+    return weights.need(found, name)
 
 
 def dropouts(name: str) -> list[str]:
@@ -95,7 +97,7 @@ def inputs(task: Task, tokenizer: Any, length: int, policy: str) -> tuple[list[A
 
 def within_positions(length: int, config: Any) -> int:
     """Return the input length, no longer than the model has positions for."""
-    positions = getattr(config, "max_position_embeddings", length) - packing.position_start(config)
+    positions = packing.positions(config, length)
     if positions < length:
         log.warning("labeler: the model has %d positions; inputs are cut there", positions)
     return min(positions, length)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from finbert2 import encoder, files, packing, runtime
+from finbert2 import encoder, files, packing, runtime, vocabulary, weights
 from finbert2.errors import UserError
 from finbert2.labeler import calibrate
 from finbert2.labeler.data import SEPARATOR, Piece, encode_characters, encode_texts, encode_windows, need_marks
@@ -92,13 +92,18 @@ class Labeler:
             )
         kind = AutoModelForTokenClassification if tagger else AutoModelForSequenceClassification
         if engine == "torch":
-            model = encoder.load(kind.from_pretrained, folder, dtype=torch.float32).to(runtime.device())
+            found = encoder.load(
+                kind.from_pretrained, folder, dtype=torch.float32, output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )  # fmt: skip
+            model = weights.need(found, folder, head=True).to(runtime.device())
         else:
             from finbert2.labeler.onnx_model import OnnxModel
 
             model = OnnxModel(Path(folder), engine, config)
         tokenizer = encoder.load(AutoTokenizer.from_pretrained, folder)
         need_marks(tokenizer, folder)
+        vocabulary.check_size(tokenizer, config, folder)
         return cls(model, tokenizer, read_settings(folder, "ner" if tagger else "classification", config))
 
     def save(self, folder: Path) -> None:
@@ -242,9 +247,8 @@ def read_settings(folder: str, task: str, config: Any) -> Settings:
     path = encoder.load(settings_file, folder)
     if path is not None:
         return Settings(**json.loads(Path(path).read_text(encoding="utf-8")))
-    longest = config.max_position_embeddings - packing.position_start(config)
     multi_label = task == "classification" and config.problem_type == "multi_label_classification"
-    return Settings(task, min(512, longest), multi_label=multi_label)
+    return Settings(task, min(512, packing.positions(config)), multi_label=multi_label)
 
 
 def settings_file(name: str, **options: Any) -> str | None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from finbert2 import encoder, vocabulary
-from finbert2.errors import UserError, first_line
+from finbert2.errors import UserError
 
 HEAD, OWN = "cls.", ("cls.", "enhanced_decoder.")  # what may be new: the head where it is said, RetroMAE's decoder
 SPECIALS = ("cls_token", "sep_token", "mask_token", "pad_token")
@@ -25,25 +25,16 @@ def load_config(name: str, tokenizer: Any, max_seq_length: int) -> Any:
     from transformers import AutoConfig
 
     config: Any = encoder.load(AutoConfig.from_pretrained, name)
-    if config.model_type != "bert":
-        raise UserError(f"{name} is a {config.model_type!r} model: a BERT checkpoint was expected")
-    check_vocabulary(tokenizer, config.vocab_size, name)
+    if config.model_type != "bert" or config.is_decoder:
+        kind = "decoder of BERT's kind" if config.model_type == "bert" else f"{config.model_type!r} model"
+        raise UserError(f"{name} is a {kind}: a BERT checkpoint was expected")
+    vocabulary.check_size(tokenizer, config, name, masked=True)
     if max_seq_length > config.max_position_embeddings:
         raise UserError(
             f"--max_seq_length {max_seq_length} is more than the {config.max_position_embeddings} positions of "
             f"{name}: longer texts make several windows, so that nothing is lost by a smaller one"
         )
     return config
-
-
-def check_vocabulary(tokenizer: Any, embeddings: int, name: str) -> None:
-    """Refuse a tokenizer with ids that the model has no embedding for."""
-    tokens = vocabulary.size(tokenizer)
-    if tokens > embeddings:
-        raise UserError(
-            f"the tokenizer has {tokens} tokens, the model {name} has embeddings for {embeddings}: "
-            "they do not belong together; grow the model with `tokenizer train --base_model`, or name its own tokenizer"
-        )
 
 
 def check_same_ids(tokenizer: Any, name: str) -> None:
@@ -67,13 +58,10 @@ def load_model(kind: Any, name: str, **options: Any) -> tuple[Any, bool]:
 
     from finbert2 import attention
 
-    try:
-        model, report = encoder.load(
-            kind.from_pretrained, name, attn_implementation=attention.register(), dtype=torch.float32,
-            output_loading_info=True, **options,
-        )  # fmt: skip
-    except RuntimeError as error:  # weights of other shapes than the config says
-        raise UserError(f"the weights of {name} do not fit its config.json: {first_line(error)}") from None
+    model, report = encoder.load(
+        kind.from_pretrained, name, attn_implementation=attention.register(), dtype=torch.float32,
+        output_loading_info=True, **options,
+    )  # fmt: skip
     missing = sorted(report["missing_keys"])
     lost = [weight for weight in missing if not weight.startswith(OWN)]
     if lost:

@@ -14,25 +14,25 @@ SHARD = 4096  # texts
 
 
 def encode(
-    model: encoder.SentenceEncoder, fingerprint: str, texts: Sequence[str], folder: Path, is_query: bool = False
+    model: encoder.SentenceEncoder, fingerprint: str, texts: Sequence[str], folder: Path, prompt: str = ""
 ) -> "np.ndarray":
-    """Return unit vectors (texts, width); a shard of texts that the folder has for this model is read, not encoded."""
+    """Return unit vectors (texts, width), `prompt` before each text; a shard that the folder has for them is read."""
     import numpy as np
 
     parts = []
     with encoder.progress(len(texts), len(texts) > SHARD) as bar:
         for shard in encoder.blocks(texts, SHARD):
-            path = folder / f"{name(fingerprint, shard, is_query)}.npy"
+            path = folder / f"{name(fingerprint, shard, prompt)}.npy"
             if not path.exists():
-                files.write_array(path, model.encode(shard, is_query))
+                files.write_array(path, encoder.encode(model.model, shard, model.batch_size, prompt=prompt))
             parts.append(np.load(path))
             bar.update(len(shard))
     return np.concatenate(parts) if parts else np.zeros((0, model.width), np.float32)
 
 
-def name(fingerprint: str, texts: Sequence[str], is_query: bool) -> str:
-    """Return what a shard's file is called: a hash of the model, the texts and whether they are queries."""
-    digest = hashlib.sha256(f"{fingerprint}{is_query}".encode())
-    for text in texts:
+def name(fingerprint: str, texts: Sequence[str], prompt: str) -> str:
+    """Return what a shard's file is called: a hash of the model, the prompt and the texts."""
+    digest = hashlib.sha256(fingerprint.encode())
+    for text in (prompt, *texts):
         digest.update(text.encode() + b"\0")
     return digest.hexdigest()[:24]

@@ -51,10 +51,10 @@ class Searcher:
         plain = [query for query in self.queries if query not in self.prompts]
         prompted = [self.prompts[query] + query for query in self.queries if query in self.prompts]
         vectors = [
-            cache.encode(opened, fingerprint + encoder.query_prompt(opened.model), plain, folder, is_query=True),
+            cache.encode(opened, fingerprint, plain, folder, encoder.query_prompt(opened.model)),
             cache.encode(opened, fingerprint, prompted, folder),
         ]  # in the order of self.queries
-        texts = cache.encode(opened, fingerprint, self.texts, folder)
+        texts = cache.encode(opened, fingerprint, self.texts, folder, encoder.document_prompt(opened.model))
         for block in ranking.products(np.concatenate(vectors), texts):
             yield from block
 

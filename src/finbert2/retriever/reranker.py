@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from finbert2 import encoder, runtime
+from finbert2 import encoder, runtime, vocabulary, weights
 
 
 class Reranker:
@@ -13,8 +13,13 @@ class Reranker:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         self.tokenizer = encoder.load(AutoTokenizer.from_pretrained, name)
-        model = encoder.load(AutoModelForSequenceClassification.from_pretrained, name, num_labels=1)
-        self.model: Any = encoder.widened(model).eval().to(runtime.device())
+        found = encoder.load(
+            AutoModelForSequenceClassification.from_pretrained, name, num_labels=1, output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )  # fmt: skip
+        model = weights.need(found, name, head=True)
+        vocabulary.check_size(self.tokenizer, model.config, name)
+        self.model: Any = weights.widened(model).eval().to(runtime.device())
         self.batch_size = batch_size
         self.max_length = min(max_length, self.tokenizer.model_max_length)
 

@@ -144,10 +144,9 @@ def load_model(options: RetrieverArguments) -> "SentenceTransformer":
             f"{pooling.pooling_mode}, and goes on so; start from a plain encoder"
         )
     if not packing.can_pack(model):
-        kinds = ", ".join(sorted(packing.KINDS))
-        raise UserError(
-            f"{options.model_name_or_path} is a {packing.config_of(model).model_type}: {kinds} are trained here"
-        )
+        kinds, config = ", ".join(sorted(packing.KINDS)), packing.config_of(model)
+        kind = config.model_type + " decoder" * (config.model_type in packing.KINDS)
+        raise UserError(f"{options.model_name_or_path} is a {kind}: encoders of {kinds} are trained here")
     limit = model.max_seq_length or 512
     longest = max(options.query_max_len, options.passage_max_len)
     if longest > limit:
@@ -155,7 +154,7 @@ def load_model(options: RetrieverArguments) -> "SentenceTransformer":
             f"--query_max_len {options.query_max_len} and --passage_max_len {options.passage_max_len}: "
             f"{options.model_name_or_path} reads at most {limit} tokens; lower them"
         )
-    model.max_seq_length = longest
+    model.max_seq_length, model.truncate_dim = longest, None  # all of the vectors is trained and saved
     model.prompts = {"query": options.query_instruction, "document": ""}
     # transformers 5 opens a half-precision checkpoint in half precision, in which it must not train.
     return model.float()

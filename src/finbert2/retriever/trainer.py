@@ -101,7 +101,6 @@ class EarlyStopping(TrainerCallback):
 
 def encoder_run(model: SentenceTransformer, benchmark: Benchmark) -> Run:
     """Return the model's run over a benchmark, queries with their prompt."""
-    prompt = encoder.query_prompt(model)
-    queries = encoder.encode(model, [prompt + text for text in benchmark.queries.values()])
+    queries = encoder.encode(model, list(benchmark.queries.values()), prompt=encoder.query_prompt(model))
     passages = encoder.encode(model, list(benchmark.passages.values()))
     return ranking.rank(benchmark.queries, ranking.products(queries, passages), list(benchmark.passages), 100)

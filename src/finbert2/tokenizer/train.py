@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finbert2 import args, encoder, files, vocabulary
+from finbert2 import args, encoder, files, vocabulary, weights
 from finbert2.errors import UserError
 from finbert2.tokenizer import unigram
 from finbert2.tokenizer.base_tokenizer import train_base
@@ -250,6 +250,7 @@ def grow_model(
     model, report = encoder.load(
         AutoModelForMaskedLM.from_pretrained, name, dtype=torch.float32, output_loading_info=True
     )
+    weights.need((model, report), name)
     if any(not weight.startswith(model.base_model_prefix) for weight in report["missing_keys"]):
         log.warning("tokenizer: %s has no masked-language-model head: the one that is written is random", name)
     texts = list(unigram.sentences(sample.texts[:FOCUS_TEXTS])) if options.embedding_init == "focus" else []

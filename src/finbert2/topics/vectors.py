@@ -37,7 +37,7 @@ def encode(model: str, titles: Sequence[str], batch_size: int, cache: Path | Non
         log.info("vectors taken from %s", path)
         return np.load(path, allow_pickle=False)
     log.info("encoding %d titles with %s", len(titles), model)
-    vectors = encoder.SentenceEncoder(model, batch_size).encode(titles, show_progress=True)
+    vectors = encoder.encode(encoder.load_sentence_transformer(model), titles, batch_size, show_progress=True)
     if path:
         files.write_array(path, vectors)
     return vectors
