@@ -144,3 +144,32 @@ def test_missing_packages_are_named(monkeypatch):
     with pytest.raises(UserError) as raised:
         onnx_graph.need()
     assert str(raised.value) == "ONNX needs onnxscript, onnxruntime, not installed here: pip install 'finbert2[onnx]'"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["DistilBert", "Electra", "ModernBert", "DebertaV2"])
+def test_encoders_of_other_kinds_are_exported(kind, tiny_bert, tmp_path):
+    """They take no `add_pooling_layer`, two of them no types: it ended in a traceback."""
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("onnxscript")
+    from finbert2.retriever import check, onnx_export
+
+    names = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64} if kind == "DistilBert" else {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64
+    }  # fmt: skip
+    transformers.set_seed(0)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_bert)
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=len(tokenizer), initializer_range=0.3, pad_token_id=tokenizer.pad_token_id, **names
+    )
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    (file,) = onnx_export.export(tmp_path, quantise=False)
+    assert check.least_cosine(check.by_onnx(file, tmp_path), check.own_vectors(tmp_path)) > 0.9999
+
+
+def test_a_decoder_is_not_exported(tmp_path):
+    """Its second mask would be lost where attention becomes one node."""
+    config = SimpleNamespace(model_type="bert", is_decoder=True)
+    with pytest.raises(UserError, match="a bert decoder looks back only: ONNX graphs are written of encoders"):
+        onnx_graph.export(None, config, {}, "logits", 128, 1, tmp_path, ["a.onnx", "b.onnx"], False)

@@ -49,6 +49,8 @@ def export(
     They get their names only when whole. Without `int8` one of an earlier export goes: it is of other weights. What the
     others say is said at `write`.
     """
+    if getattr(config, "is_decoder", False):  # its attention has a second mask, which the fused one has not
+        raise UserError(f"a {config.model_type} decoder looks back only: ONNX graphs are written of encoders")
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as part:
         written = [Path(part) / name for name in names[: 1 + int8]]
@@ -76,11 +78,17 @@ def write(model: Any, config: Any, inputs: dict[str, Any], output: str, longest:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of operators of packages that nobody uses here
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            model, kwargs=inputs, f=str(path), input_names=list(inputs), output_names=[output],
-            dynamic_shapes=dict.fromkeys(inputs, shape), opset_version=OPSET, dynamo=True, external_data=False,
-            verbose=False,
-        )  # fmt: skip
+        try:
+            torch.onnx.export(
+                model, kwargs=inputs, f=str(path), input_names=list(inputs), output_names=[output],
+                dynamic_shapes=dict.fromkeys(inputs, shape), opset_version=OPSET, dynamo=True, external_data=False,
+                verbose=False,
+            )  # fmt: skip
+        except torch.onnx.OnnxExporterError:  # its message is pages long
+            raise UserError(
+                f"a {config.model_type} cannot be written as an ONNX graph by torch {torch.__version__}: use the "
+                "folder itself, by --engine torch"
+            ) from None
     if config.model_type == "bert":
         fuse(path, config)
     narrow_last_layer(path, wanted)

@@ -171,7 +171,7 @@ def by_flag_model(folder: Path, pooling: str) -> "np.ndarray":
 
 def by_onnx(file: Path, folder: Path) -> "np.ndarray":
     """Return the vectors by an ONNX file of the folder."""
-    return OnnxEncoder(file).encode(texts_of(prompt_of(folder)))
+    return OnnxEncoder(file).vectors(texts_of(prompt_of(folder)))
 
 
 if __name__ == "__main__":

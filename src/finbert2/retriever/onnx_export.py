@@ -17,8 +17,15 @@ FP32, INT8 = "onnx/model.onnx", "onnx/model_quantized.onnx"
 
 
 def wrapped(model: Any) -> "torch.nn.Module":
-    """Return an encoder as a module from ids, mask and types, each (texts, tokens), to `last_hidden_state`."""
+    """Return an encoder as a module from ids, mask and types, each (texts, tokens), to `last_hidden_state`.
+
+    Types are left out of its call where it knows none, as DistilBERT and ModernBERT.
+    """
+    import inspect
+
     import torch
+
+    typed = "token_type_ids" in inspect.signature(model.forward).parameters
 
     class Hidden(torch.nn.Module):
         """The encoder with the inputs and the output that TEI and sentence-transformers name."""
@@ -30,9 +37,8 @@ def wrapped(model: Any) -> "torch.nn.Module":
         def forward(
             self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
         ) -> torch.Tensor:
-            return self.encoder(
-                input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-            ).last_hidden_state
+            types = {"token_type_ids": token_type_ids} if typed else {}
+            return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
 
     return Hidden().eval()
 
@@ -54,7 +60,7 @@ def export(folder: str | Path, quantise: bool = True) -> list[Path]:
     check_pooling(folder)
     onnx_graph.need()
     tokenizer = encoder.load(AutoTokenizer.from_pretrained, str(folder))
-    model = encoder.load(AutoModel.from_pretrained, str(folder), attn_implementation="eager", add_pooling_layer=False)
+    model = encoder.load(AutoModel.from_pretrained, str(folder), attn_implementation="eager")
     batch = tokenizer(["加息", "美联储加息对科技股的影响"], padding=True, return_tensors="pt")
     batch.setdefault("token_type_ids", torch.zeros_like(batch["input_ids"]))
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
@@ -101,25 +107,31 @@ class OnnxEncoder:
         folder = Path(path).parents[1]
         check_pooling(folder)
         self.session = onnx_graph.session(Path(path), threads)
+        self.inputs = {one.name for one in self.session.get_inputs()}
         self.optional = {one.name for one in self.session.get_overridable_initializers()}
         self.tokenizer = encoder.load(AutoTokenizer.from_pretrained, str(folder))
-        self.prompt = setting(folder / "config_sentence_transformers.json", "prompts", {}).get("query") or ""
+        self.prompts = setting(folder / "config_sentence_transformers.json", "prompts", {})
         longest = setting(folder / "sentence_bert_config.json", "max_seq_length", 512)
         self.limit = min(self.tokenizer.model_max_length, longest, 512)
 
     def encode(self, texts: Sequence[str], is_query: bool = False, show_progress: bool = False) -> "np.ndarray":
-        """Return unit CLS vectors (texts, width) in float32; queries get the folder's prompt."""
+        """Return unit CLS vectors (texts, width) in float32; queries and documents get the folder's prompt for them."""
+        prompt = self.prompts.get("query" if is_query else "document") or ""
+        return self.vectors([prompt + text for text in texts], show_progress)
+
+    def vectors(self, texts: Sequence[str], show_progress: bool = False) -> "np.ndarray":
+        """Return the same of texts as they are."""
         import numpy as np
 
-        texts = [self.prompt + text for text in texts] if is_query else list(texts)
-        ids = encoder.tokenised(self.tokenizer, texts, self.limit)
+        ids = encoder.tokenised(self.tokenizer, list(texts), self.limit)
         lengths = [len(one) for one in ids]
         found: list[Any] = [None] * len(texts)
         with encoder.progress(len(texts), show_progress) as bar:
             for places in encoder.padded_batches(lengths, encoder.TOKENS[False], unmasked=True):
                 batch = self.tokenizer.pad({"input_ids": [ids[place] for place in places]}, return_tensors="np")
                 feed = {name: batch[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
-                feed["token_type_ids"] = np.zeros_like(feed["input_ids"])
+                if "token_type_ids" in self.inputs:
+                    feed["token_type_ids"] = np.zeros_like(feed["input_ids"])
                 if onnx_graph.WANTED in self.optional:  # not in the files of others, nor in those of before
                     feed[onnx_graph.WANTED] = np.ones(1, np.int64)
                 hidden = self.session.run(["last_hidden_state"], feed)[0][:, 0]
