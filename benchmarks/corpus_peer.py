@@ -6,7 +6,7 @@ Writes {"clusters": [cluster of each document, its own number if it has none],
 "steps": {CPU seconds of each}, "wall_seconds": …}.
 datatrove runs as its documentation shows: MinHash of 5-grams of words, words by its own tokenizer for Chinese (spaCy
 with jieba), 14 × 8 hashes. text-dedup runs by its command with its defaults (5-grams, threshold 0.7), and its faster
-hash.
+hash; its words end at blanks and punctuation, so that of Chinese they are clauses.
 """
 
 import json
@@ -66,7 +66,14 @@ def text_dedup(source: Path, folder: Path) -> tuple[list[int], dict[str, float]]
     count = sum(1 for _ in source.open(encoding="utf-8"))
     saved = pickle.loads((folder / "out" / "uf.pkl").read_bytes())
     parents = saved if isinstance(saved, dict) else saved.parent
-    return [int(parents.get(number, number)) for number in range(count)], steps
+    return [root(parents, number) for number in range(count)], steps
+
+
+def root(parents: dict[int, int], number: int) -> int:
+    """Return the first document of a cluster; a parent may have one itself."""
+    while (parent := int(parents.get(number, number))) != number:
+        number = parent
+    return number
 
 
 def main() -> None:

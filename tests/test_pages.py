@@ -202,6 +202,12 @@ def test_both_arms_of_labeler_train_take_the_same_batches(benchmark, monkeypatch
     assert script.RESULTS.exists()
 
 
+def test_a_peers_cluster_is_followed_to_its_first_document(benchmark):
+    """text-dedup's tree is not flat: 3 hangs on 2, which hangs on 0."""
+    peer = benchmark("corpus_peer")
+    assert [peer.root({2: 0, 3: 2, 0: 0}, number) for number in range(4)] == [0, 1, 0, 0]
+
+
 def test_the_plan_by_hand(benchmark):
     """Two documents' megabytes in 2 + 2 seconds of the steps that the printed command runs; vectors of four bytes."""
     plan = benchmark("plan")
