@@ -98,6 +98,19 @@ def test_computes_in_bf16(tiny_bert, corpus_file, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_compiled_model_is_saved_and_exported_by_its_own_names(tiny_bert, corpus_file, tmp_path):
+    """Under FSDP the Trainer holds the compiled model alone."""
+    more = ("--model_name_or_path", tiny_bert, "--max_steps", "2", "--save_steps", "1")
+    run.main(flags(corpus_file, tmp_path / "one", *more, "--per_device_train_batch_size", "4"))
+    compiled = ("--torch_compile", "True", "--torch_compile_backend", "eager")
+    done = pretrain(tmp_path / "fsdp.py", *flags(corpus_file, tmp_path / "two", *more, *compiled))
+    assert done.returncode == 0, done.stderr
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys() == weights(tmp_path / "two" / "checkpoint-1").keys()
+    assert max((one[name] - two[name]).abs().max().item() for name in one) < 1e-4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "more", "told"),
     [

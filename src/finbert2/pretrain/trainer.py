@@ -54,7 +54,7 @@ class PretrainingTrainer(Trainer):
     @property
     def trained(self) -> Any:
         """The model that is trained, without wrappers."""
-        return self.accelerator.unwrap_model(self.model)
+        return self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train; under FSDP each process keeps its part of weights, gradients and optimizer between the passes.
