@@ -157,6 +157,10 @@ def test_the_fingerprint_changes_with_the_weights(tiny_bert, tmp_path):
         model.embeddings.word_embeddings.weight[5, 5] += 1
     model.save_pretrained(tmp_path / "b")
     assert encoder.fingerprint(str(tmp_path / "a")) != encoder.fingerprint(str(tmp_path / "b"))
+    before = encoder.fingerprint(str(tmp_path / "b"))
+    (tmp_path / "b" / "2_Dense").mkdir()
+    (tmp_path / "b" / "2_Dense" / "model.safetensors").write_text("of a layer behind the pooling", encoding="utf-8")
+    assert encoder.fingerprint(str(tmp_path / "b")) != before
 
 
 @pytest.fixture

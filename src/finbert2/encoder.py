@@ -105,7 +105,8 @@ def fingerprint(name: str) -> str:
     """Return a short text that changes when the weights behind a folder or Hub name do."""
     import hashlib
 
-    weights = sorted(Path(name).glob("*.safetensors")) + sorted(Path(name).glob("pytorch_model*.bin"))
+    patterns = ("*.safetensors", "pytorch_model*.bin", "[0-9]_*/*.safetensors", "[0-9]_*/*.bin")  # also of 2_Dense
+    weights = [path for pattern in patterns for path in sorted(Path(name).glob(pattern))]
     if not weights:
         return hashlib.sha256(name.encode()).hexdigest()[:16]
     digest = hashlib.sha256()

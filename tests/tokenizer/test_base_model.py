@@ -9,9 +9,7 @@ from finbert2.tokenizer import train
 from finbert2.tokenizer.base_tokenizer import train_base
 
 from ..conftest import TEXTS, WORDS
-from .test_train import corpus, load, refused, trained
-
-__all__ = ["corpus"]  # a fixture
+from .test_train import load, refused, trained
 
 
 def test_a_model_is_grown_with_its_tokenizer(corpus, tmp_path, tiny_bert):
