@@ -29,6 +29,7 @@ def test_a_run_starts_from_the_checkpoint_that_is_named(tmp_path):
     """Else from the newest whole one; a name that is none is refused."""
     for step in (5, 10):
         (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "scheduler.pt").touch()
         state = json.dumps({"global_step": step})
         (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state, encoding="utf-8")
     arguments = TrainingArguments(output_dir=str(tmp_path))

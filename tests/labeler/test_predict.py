@@ -12,7 +12,7 @@ import pytest
 from finbert2.labeler import export, inputs, predict, train
 from finbert2.labeler.parts import Parts
 
-from .test_train import examples, flags, read, refused, run, write_csv
+from .conftest import examples, flags, read, refused, run, write_csv
 
 
 @pytest.fixture(scope="module")

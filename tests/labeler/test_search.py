@@ -6,7 +6,7 @@ from finbert2.labeler import search
 from finbert2.labeler.options import LabelerTrainingArguments
 from finbert2.labeler.search import SearchArguments
 
-from .test_train import examples, flags, refused, results, run, write_csv
+from .conftest import examples, flags, refused, results, run, write_csv
 
 optuna = pytest.importorskip("optuna")
 

@@ -1,23 +1,16 @@
 """The commands: train, resume, export, evaluate, refuse."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, TrainerCallback, pipeline
+from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, pipeline
 
-from finbert2 import training
 from finbert2.pretrain import build, evaluate, run
 from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments
-from tests.surface import ROOT
 
 FLAGS = [
     "--max_seq_length", "48", "--row_length", "96", "--per_device_train_batch_size", "2", "--learning_rate", "5e-3",
@@ -69,98 +62,6 @@ def test_retromae_keeps_its_decoder_beside_a_plain_encoder(tiny_bert, corpus_fil
     run.main(flags(corpus_file, second, "--model_name_or_path", str(first), *common, "--learning_rate", "0"))
     before, after = (load_file(folder / build.DECODER_FILE) for folder in (first, second))
     assert all(torch.equal(before[name], after[name]) for name in before)
-
-
-class Stop(Exception):
-    """Stands for a kill."""
-
-
-class StopAt(TrainerCallback):
-    """Raises after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_step_end(self, args, state, control, **kwargs):
-        """Raise at the step, after its checkpoint of an earlier step is whole."""
-        if state.global_step == self.step:
-            raise Stop
-
-
-@pytest.mark.parametrize("objective", ["mlm", "retromae"])
-@pytest.mark.parametrize(("before", "after"), [("0", "0"), pytest.param("2", "0", marks=pytest.mark.slow)])
-def test_a_killed_run_resumes_bitwise(tiny_bert, corpus_file, tmp_path, monkeypatch, objective, before, after):
-    """Stopped in the middle of an epoch and started again, also with another number of loader workers, a run ends with
-    the very weights of one left alone; mask schedule and batch ramp go on where they were."""
-    more = ("--objective", objective, "--model_name_or_path", tiny_bert, "--max_steps", "14", "--save_steps", "4",
-            "--batch_ramp_steps", "6", "--later_mask_ratios", "0.5:0.3", "--span_words", "1.5")  # fmt: skip
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run.main(flags(corpus_file, whole, *more))
-    workers = ("--dataloader_num_workers", before)
-    build_trainer = build.build_trainer
-
-    def build_and_stop(*parts):
-        trainer = build_trainer(*parts)
-        trainer.add_callback(StopAt(6))
-        return trainer
-
-    monkeypatch.setattr(build, "build_trainer", build_and_stop)
-    with pytest.raises(Stop):
-        run.main(flags(corpus_file, killed, *more, *workers))
-    assert (killed / "checkpoint-4").is_dir()
-    monkeypatch.setattr(build, "build_trainer", build_trainer)
-    run.main(flags(corpus_file, killed, *more, "--dataloader_num_workers", after))
-    one, other = weights(whole), weights(killed)
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def command(*arguments: str, processes: int = 1) -> list[str]:
-    """Return the command line of `pretrain run`, under torchrun for more than one process."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    return [sys.executable, *(launcher if processes > 1 else []), "-m", "finbert2", "pretrain", "run", *arguments]
-
-
-def environment() -> dict[str, str]:
-    """Return the environment of a command: this checkout's library; threads as here, they decide the last bits."""
-    return os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": str(torch.get_num_threads())}
-
-
-@pytest.mark.slow
-def test_kill_9_loses_nothing_but_time(tiny_bert, corpus_file, tmp_path):
-    """A process killed outright after a checkpoint goes on by the same command to the very same weights."""
-    more = ("--model_name_or_path", tiny_bert, "--max_steps", "80", "--save_steps", "5")
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run.main(flags(corpus_file, whole, *more))
-    process = subprocess.Popen(command(*flags(corpus_file, killed, *more)), env=environment())
-    while training.last_checkpoint(killed) is None and process.poll() is None:
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    assert not (killed / "results.json").exists()
-    run.main(flags(corpus_file, killed, *more))
-    one, other = weights(whole), weights(killed)
-    assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("objective", ["mlm", "retromae"])
-def test_two_processes_equal_one(tiny_bert, corpus_file, tmp_path, objective):
-    """Two gloo processes of two rows each take the steps of one process of four."""
-    more = ("--objective", objective, "--model_name_or_path", tiny_bert, "--max_steps", "3")
-    if objective == "retromae":
-        more += ("--bag_of_words_weight", "0.1", "--cls_words_weight", "0.5")
-    one, two = tmp_path / "one", tmp_path / "two"
-    run.main(flags(corpus_file, one, *more, "--per_device_train_batch_size", "4"))
-    arguments = flags(corpus_file, two, *more, "--ddp_backend", "gloo")
-    done = subprocess.run(
-        command(*arguments, processes=2), env=environment(), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    losses = [json.loads((f / "results.json").read_text(encoding="utf-8"))["curve"]["loss"] for f in (one, two)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    worst = max((weights(one)[name] - weights(two)[name]).abs().max().item() for name in weights(one))
-    assert worst < 1e-4
-    assert "find_unused_parameters" not in done.stderr  # DDP's warning of a search at each step that finds nothing
 
 
 @pytest.mark.parametrize("objective", ["mlm", "retromae"])

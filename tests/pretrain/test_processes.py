@@ -1,4 +1,4 @@
-"""FSDP: two processes that keep half of the model each, on CPUs by gloo."""
+"""Two processes, on CPUs by gloo: data parallelism, and FSDP, where each keeps half of the model."""
 
 import json
 import shutil
@@ -13,7 +13,8 @@ from transformers import AutoModelForMaskedLM
 
 from finbert2 import runtime
 from finbert2.pretrain import run
-from tests.pretrain.test_run import environment, flags, weights
+from tests.pretrain.test_killed import command, environment
+from tests.pretrain.test_run import flags, weights
 from tests.surface import ROOT
 
 # Accelerate has FSDP on accelerators alone: the processes say that they are GPUs'.
@@ -52,6 +53,27 @@ def pretrain(script: Path, *arguments: str, **settings: str) -> "subprocess.Comp
 def results(folder: Path) -> dict:
     """Return a run's results."""
     return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", ["mlm", "retromae"])
+def test_two_processes_equal_one(tiny_bert, corpus_file, tmp_path, objective):
+    """Two gloo processes of two rows each take the steps of one process of four."""
+    more = ("--objective", objective, "--model_name_or_path", tiny_bert, "--max_steps", "3")
+    if objective == "retromae":
+        more += ("--bag_of_words_weight", "0.1", "--cls_words_weight", "0.5")
+    one, two = tmp_path / "one", tmp_path / "two"
+    run.main(flags(corpus_file, one, *more, "--per_device_train_batch_size", "4"))
+    arguments = flags(corpus_file, two, *more, "--ddp_backend", "gloo")
+    done = subprocess.run(
+        command(*arguments, processes=2), env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    losses = [json.loads((f / "results.json").read_text(encoding="utf-8"))["curve"]["loss"] for f in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    worst = max((weights(one)[name] - weights(two)[name]).abs().max().item() for name in weights(one))
+    assert worst < 1e-4
+    assert "find_unused_parameters" not in done.stderr  # DDP's warning of a search at each step that finds nothing
 
 
 @pytest.mark.slow
