@@ -10,11 +10,11 @@ Slipped: paraphrases kept of those in the window. Kept: true negatives kept of t
 benchmarks/results/retriever_mine.json.
 """
 
+import argparse
 import dataclasses
 import json
 import random
 import re
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -53,7 +53,9 @@ def reworded(text: str, chance: random.Random) -> str:
 
 def main() -> None:
     """Plant, mine by the three rules, count."""
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="a retrieval set with train_flagembedding.jsonl")
+    folder = parser.parse_args().folder
     rows = read_training_rows([folder / "train_flagembedding.jsonl"])[0][:ROWS]
     known, chance = known_positives(rows), random.Random(0)
     planted = {

@@ -14,6 +14,7 @@ its own on one thread:
 Writes benchmarks/results/topics_cost.json; steps that are there already are kept.
 """
 
+import argparse
 import copy
 import json
 import os
@@ -38,6 +39,7 @@ from finbert2.topics.vectors import fit_space
 from finbert2.topics.words import Segmenter, read_words
 
 ROOT = Path(__file__).resolve().parents[1]
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 RESULTS = ROOT / "benchmarks" / "results" / "topics_cost.json"
 STAGE = ROOT / "Fin-Topicmodel"
 LIMIT = 450  # CPU seconds after which a step of the original is given up; its ratio is then "at least"
@@ -232,24 +234,22 @@ def run_one(name: str, path: str, work: Path, original: Path) -> None:
 
 def main() -> None:
     """Run the steps asked for that are not there yet; write all there are."""
-    if sys.argv[1] == "--one":
-        name, path, work, original = sys.argv[2:]
-        run_one(name, path, Path(work), Path(original))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("titles", "work", "original"):
+        parser.add_argument(name, type=lambda path: Path(path).resolve())
+    parser.add_argument("steps", nargs="*", metavar="STEP", help="beginnings of names (default: all)")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    path, work, original = options.titles, options.work, options.original
+    if options.one:
+        run_one(options.one, str(path), work, original)
         return
-    path, work, original = sys.argv[1:4]
-    wanted = [name for name in STEPS if not sys.argv[4:] or any(name.startswith(part) for part in sys.argv[4:])]
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    wanted = [name for name in STEPS if not options.steps or name.startswith(tuple(options.steps))]
     for name in wanted:
-        stored = Path(work) / "cost" / f"{name}.json"
+        stored = work / "cost" / f"{name}.json"
         if not stored.exists():
-            command = [
-                sys.executable,
-                __file__,
-                "--one",
-                name,
-                *(str(Path(p).resolve()) for p in (path, work, original)),
-            ]
-            code = subprocess.run(command, env=os.environ | threads, check=False).returncode
+            command = [sys.executable, __file__, str(path), str(work), str(original), "--one", name]
+            code = subprocess.run(command, env=os.environ | ONE_THREAD, check=False).returncode
             if code == -signal.SIGXCPU:
                 files.write_json(stored, {"cpu_seconds": LIMIT, "given_up": True})
             elif code:
@@ -257,7 +257,7 @@ def main() -> None:
     rows = {
         name: json.loads(stored.read_text(encoding="utf-8"))
         for name in STEPS
-        if (stored := Path(work) / "cost" / f"{name}.json").exists()
+        if (stored := work / "cost" / f"{name}.json").exists()
     }
     ratios = {
         part: round(rows[f"{part} original"]["cpu_seconds"] / rows[f"{part} ours"]["cpu_seconds"], 1)
@@ -267,7 +267,7 @@ def main() -> None:
     results = {
         "ratios": ratios,
         "rows": rows,
-        "data": {Path(path).name: next(iter(files.fingerprint([path]).values()))},
+        "data": {path.name: next(iter(files.fingerprint([path]).values()))},
     }
     files.write_json(RESULTS, results | {"machine": runtime.machine(), "versions": runtime.versions()})
     print(json.dumps({"ratios": ratios, "rows": rows}, indent=1, ensure_ascii=False))

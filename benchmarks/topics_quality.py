@@ -8,6 +8,7 @@ also by its own words. Peers that choose a number of topics are also brought to 
 `pip install -e '.[bench]'`. Writes benchmarks/results/topics_quality.json.
 """
 
+import argparse
 import dataclasses
 import functools
 import json
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import topics_cost
+from labeler_tasks import spread
 
 from finbert2 import files, runtime
 from finbert2.topics import cluster, quality
@@ -248,23 +250,22 @@ def jieba_measures(runs: list[list[list[str]]], m: Material) -> dict[str, float]
     }
 
 
-def spread(values: list[float]) -> dict[str, Any]:
-    """Return mean and, of several runs, standard deviation."""
-    sd = round(statistics.stdev(values), 4) if len(values) > 1 else None
-    return {"mean": round(statistics.fmean(values), 4), "sd": sd}
-
-
 def main() -> None:
     """Run the contenders that are not there yet, each in its own process; measure all; write the table."""
-    if sys.argv[1] == "--one":
-        run_one(sys.argv[2], sys.argv[3], Path(sys.argv[4]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("titles")
+    parser.add_argument("work", type=Path)
+    parser.add_argument("contenders", nargs="*", metavar="CONTENDER")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    path, work = options.titles, options.work
+    if options.one:
+        run_one(options.one, path, work)
         return
-    path, work, wanted = sys.argv[1], Path(sys.argv[2]), sys.argv[3:] or list(CONTENDERS)
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    for name in wanted:
+    for name in options.contenders or CONTENDERS:
         if not (work / "quality" / f"{name}.json").exists():
-            command = [sys.executable, __file__, "--one", name, path, str(work)]
-            subprocess.run(command, check=True, env=os.environ | threads)
+            command = [sys.executable, __file__, path, str(work), "--one", name]
+            subprocess.run(command, check=True, env=os.environ | topics_cost.ONE_THREAD)
     material = read(path, work)
     table: dict[str, Any] = {}
     for name in CONTENDERS:

@@ -9,6 +9,7 @@ steps with weight 1, 0.29 with weight 5, 0.43 after 4,000 with weight 10. (164 s
 made them worse: titles then lay by their form, 周报 or 点评.)
 """
 
+import argparse
 import csv
 import subprocess
 import sys
@@ -24,7 +25,11 @@ SIZE = ("--hidden_size", "128", "--num_hidden_layers", "2", "--num_attention_hea
 
 def main() -> None:
     """Train, encode, write."""
-    data, work = Path(sys.argv[1]), Path(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("work", type=Path)
+    options = parser.parse_args()
+    data, work = options.data, options.work
     work.mkdir(parents=True, exist_ok=True)
     source = data / "topic" / "titles.csv"
     titles = titles_of(source)
