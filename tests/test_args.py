@@ -207,6 +207,11 @@ def test_numbers_that_train_nothing_are_refused(tmp_path, name, value, expected)
     assert str(error.value) == f"--{name} is {value}: {expected} was expected"
 
 
+def test_processes_wait_a_day_for_the_first(tmp_path):
+    """By default NCCL ends a run whose barrier takes half an hour: some GB of text, or the scores of a large test."""
+    assert training(tmp_path, report_to="none").ddp_timeout_delta.days == 1
+
+
 @pytest.mark.parametrize("options", [{"fsdp": True}, {}])
 def test_fsdp_is_refused_before_anything_is_trained(options, tmp_path, monkeypatch):
     """By a flag, or by accelerate's configuration: where the stage exports from one process, after the last step."""

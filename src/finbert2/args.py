@@ -54,6 +54,7 @@ class TrainingArguments(transformers.TrainingArguments):
     logging_nan_inf_filter: bool = option("hide NaN losses from the log", default=False)
     save_total_limit: int | None = option("checkpoints kept", default=2)
     dataloader_num_workers: int = option("loader processes", default=0)
+    ddp_timeout: int = option("seconds to wait for the first process, which reads and scores alone", default=86_400)
     disable_tqdm: bool | None = option("no progress bars", default=False)
 
     def __post_init__(self) -> None:

@@ -123,11 +123,6 @@ def test_a_saved_dataset_is_fingerprinted_by_its_rows(tiny_bert, tmp_path):
     assert names == {"data-00000-of-00001.arrow"}
 
 
-def test_processes_wait_a_day_for_the_one_that_tokenises():
-    """By default NCCL ends a run whose barrier takes half an hour: some GB of text."""
-    assert PretrainingTrainingArguments(report_to="none").ddp_timeout_delta.days == 1
-
-
 def test_a_checkpoint_of_weights_alone_is_not_gone_on_from(tiny_bert, corpus_file, tmp_path, capsys):
     """The optimizer and the learning rate would begin anew in the middle; the checkpoint of the last step is enough."""
     output = tmp_path / "out"

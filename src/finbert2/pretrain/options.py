@@ -134,7 +134,6 @@ class PretrainingTrainingArguments(args.TrainingArguments):
     logging_steps: float = args.option("steps between two logged losses", default=50)
     save_steps: float = args.option("steps between two checkpoints", default=1000)
     report_to: None | str | list[str] = args.option("tensorboard, wandb, swanlab, none", default="tensorboard")
-    ddp_timeout: int = args.option("seconds to wait for the first process, which tokenises alone", default=86_400)
     ddp_find_unused_parameters: bool | None = args.option("kept off: each step uses every parameter", default=False)
     remove_unused_columns: bool = args.option("kept off: the collator makes the columns", default=False)
 
