@@ -124,6 +124,7 @@ def test_without_its_results_the_run_makes_the_same_files_again(planted):
     assert content(output) == before and again["dropped"] == results["dropped"]
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_documents(tmp_path):
     source = write(tmp_path / "a.jsonl", [prose(seed % 25) for seed in range(40)])
     one, two = (prepared(source, tmp_path / str(n), "--valid_fraction", "0.3", num_proc=n) for n in (1, 2))

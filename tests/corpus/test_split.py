@@ -43,6 +43,7 @@ def test_the_text_that_is_named_is_held_out(tmp_path):
     assert marked == ["train", "valid", "train"]
 
 
+@pytest.mark.slow
 def test_a_small_corpus_has_a_document_to_validate_on_whatever_the_processes(tmp_path):
     texts = [prose(seed) for seed in range(12)]
     source = write(tmp_path / "a.jsonl", texts)

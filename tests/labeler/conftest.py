@@ -76,7 +76,7 @@ def flags(model, folder, output, suffix="csv", *more):
     ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows")
     for name, count, seed in (("train", 40, 0), ("dev", 12, 1), ("test", 20, 2)):
@@ -84,7 +84,7 @@ def rows(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sentences(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sentences")
     for name, count, seed in (("train", 40, 0), ("dev", 30, 1), ("test", 15, 2)):  # dev has every name
@@ -92,14 +92,14 @@ def sentences(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def classifier(rows, tiny_bert, tmp_path_factory):
     output = tmp_path_factory.mktemp("classifier") / "o"
     run(train.main, *flags(tiny_bert, rows, output, "csv", "--num_train_epochs", 8))
     return output
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tagger(sentences, tiny_bert, tmp_path_factory):
     output = tmp_path_factory.mktemp("tagger") / "o"
     run(train.main, *flags(tiny_bert, sentences, output, "txt", "--task", "ner", "--num_train_epochs", 8))

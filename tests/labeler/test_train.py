@@ -122,9 +122,14 @@ class Stop(TrainerCallback):
 
 @pytest.mark.parametrize(
     "more",
-    [[], ["--early_stopping", 2, "--r_drop", 1, "--fgm", 0.3, "--layer_lr_decay", 0.9]],
-    ids=["plain", "options"],
-)
+    [
+        pytest.param([], id="plain"),
+        pytest.param(
+            ["--early_stopping", 2, "--r_drop", 1, "--fgm", 0.3, "--layer_lr_decay", 0.9],
+            id="options", marks=pytest.mark.slow,
+        ),
+    ],
+)  # fmt: skip
 def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
     more, rows, tiny_bert, tmp_path, monkeypatch, capsys
 ):

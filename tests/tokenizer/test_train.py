@@ -146,6 +146,7 @@ def test_a_run_killed_before_its_end_makes_the_same_tokenizer(corpus, tmp_path, 
     assert (tmp_path / "o" / "unigram.model").stat().st_mtime_ns == learnt  # the slow part is not done again
 
 
+@pytest.mark.slow
 def test_another_process_on_one_core_makes_the_same_tokenizer(corpus, tmp_path):
     """Neither hashes nor the number of cores nor a draw that nobody seeded has a say."""
     flags = ("--max_sentences", "40", "--max_characters", "1000", "--num_added_tokens", "8")
