@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 from transformers import BertConfig
 from transformers.modeling_outputs import MaskedLMOutput
 from transformers.models.bert.modeling_bert import BertAttention, BertIntermediate, BertOutput
@@ -121,7 +122,8 @@ class RetroMAE(BertForMaskedLM):
         places, firsts = decoder_batch["decoder_places"], decoder_batch["firsts"]
         if not len(places):  # rows of unknown characters alone; data-parallel training counts on each gradient
             return torch.stack([parameter.sum() for parameter in self.enhanced_decoder.parameters()]).sum() * 0.0
-        sentence = sentences[decoder_batch["target_segments"]]  # (targets, width), h of the token's own document
+        # (targets, width), h of the token's own document; threads sum an index's gradient in another order each run
+        sentence = functional.embedding(decoder_batch["target_segments"], sentences)
         queries = self.bert.embeddings(inputs_embeds=sentence.unsqueeze(0), position_ids=position_ids[:, places])
         contexts = self.bert.embeddings(input_ids=target_ids.unsqueeze(0), position_ids=position_ids)
         contexts = contexts.to(queries.dtype).index_copy(1, firsts, sentences.unsqueeze(0).to(queries.dtype))
