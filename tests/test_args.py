@@ -219,3 +219,9 @@ def test_fsdp_is_refused_before_anything_is_trained(options, tmp_path, monkeypat
         monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(ValueError, match="^FSDP was asked for, but only `pretrain run` shards its model: a process a"):
         training(tmp_path, **options)
+
+
+@pytest.mark.parametrize("options", [{"hub_strategy": "checkpoint"}, {"hub_always_push": True}])
+def test_uploads_on_the_way_are_refused(options, tmp_path):
+    with pytest.raises(ValueError, match="^--hub_strategy and --hub_always_push: only the finished folder is uploaded"):
+        training(tmp_path, **options)

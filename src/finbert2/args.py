@@ -22,7 +22,7 @@ NOT_PART_OF_A_RUN = {
     *("output_dir", "local_rank", "logging_steps", "logging_first_step", "disable_tqdm", "report_to", "run_name"),
     *("dataloader_num_workers", "save_steps", "save_strategy", "save_total_limit", "use_cpu", "ddp_backend"),
     *("resume_from_checkpoint", "num_proc", "bf16", "push_to_hub", "hub_token", "hub_model_id", "project"),
-    *("hub_private_repo", "hub_revision", "hub_strategy", "hub_always_push"),
+    *("hub_private_repo", "hub_revision"),
     *("executor", "slurm_partition", "slurm_time", "ddp_timeout", "cache_dir"),
 }
 SECRETS = ("hub_token",)
@@ -64,13 +64,15 @@ class TrainingArguments(transformers.TrainingArguments):
                 raise ValueError(f"--{name} is {getattr(self, name)}: more than 0 was expected")
         if self.learning_rate < 0:  # 0 is a rehearsal
             raise ValueError(f"--learning_rate is {self.learning_rate}: 0 or more was expected")
-        if not self.takes_fsdp and (self.fsdp or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"):
+        if not self.takes_fsdp and self.wants_fsdp:
             raise ValueError(
                 "FSDP was asked for, but only `pretrain run` shards its model: a process a GPU by NPROC=8 sh SCRIPT, "
                 "each with the whole model, or docs/accelerate/deepspeed_zero1.yaml"
             )
         if self.bf16 and not runtime.has_bf16():
             raise ValueError("--bf16 was asked for, but this device has no bf16 in hardware: leave the flag out")
+        if self.hub_always_push or self.hub_strategy != "every_save":
+            raise ValueError("--hub_strategy and --hub_always_push: only the finished folder is uploaded, and once")
         if self.push_to_hub:
             uploads.check_name(self.hub_model_id or Path(self.output_dir or "").resolve().name)
         self.publish, self.push_to_hub = self.push_to_hub, False
@@ -79,6 +81,11 @@ class TrainingArguments(transformers.TrainingArguments):
         # transformers refuses bf16 on a machine without an accelerator unless it is told that the CPU is meant.
         self.use_cpu = self.use_cpu or runtime.device() == "cpu"
         super().__post_init__()
+
+    @property
+    def wants_fsdp(self) -> bool:
+        """Whether the flag or accelerate's configuration asks for FSDP."""
+        return bool(self.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
 class Parser(HfArgumentParser):

@@ -64,11 +64,29 @@ class ProgressLine(TrainerCallback):
             self.bar.close()
 
 
+class LossBeforeCheckpoint(TrainerCallback):
+    """Has a loss logged before the first checkpoint: a run gone on with from there knows the mean of its rest alone."""
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Look after a step."""
+        self.look(state, control)
+
+    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Look after an epoch."""
+        self.look(state, control)
+
+    def look(self, state: TrainerState, control: TrainerControl) -> None:
+        """Have the loss logged if a checkpoint is, or may be, next and there is none yet."""
+        if (control.should_save or control.should_evaluate) and not losses(state)[0]:
+            control.should_log = True
+
+
 def train(trainer: Trainer, name: str) -> int:
     """Train behind one progress bar, from `starting_point`, and return the step it went on from, 0 for a new run."""
     trainer.remove_callback(ProgressCallback)
     if not trainer.args.disable_tqdm:
         trainer.add_callback(ProgressLine(name))
+    trainer.add_callback(LossBeforeCheckpoint)  # after those that ask for a checkpoint
     checkpoint = starting_point(trainer.args)
     step = made_steps(checkpoint) if checkpoint else 0
     whole = trainer.args

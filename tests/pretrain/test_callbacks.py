@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from transformers import AutoTokenizer, TrainerCallback, TrainerControl, Trainer
 
 from finbert2 import training
 from finbert2.pretrain import average, build, run
-from finbert2.pretrain.callbacks import LossWatch
+from finbert2.pretrain.callbacks import LossWatch, StopOnSignal
 from finbert2.pretrain.options import PretrainingTrainingArguments
 from tests.pretrain.test_run import flags, weights
 
@@ -100,6 +101,19 @@ def test_sigterm_saves_and_stops_and_the_same_command_goes_on(tiny_bert, corpus_
     run.main(flags(corpus_file, tmp_path / "stopped", *more))
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(("seconds", "looked_at"), [(60.0, [1, 2, 3, 4]), (2.0, [1, 3]), (1e-3, [1])])
+def test_slow_steps_have_the_processes_agree_on_sigterm_more_often(monkeypatch, seconds, looked_at):
+    """Within seconds, and not ten steps: torchrun kills half a minute after the signal. The slowest one decides."""
+    stop, looks = StopOnSignal(), []
+    monkeypatch.setattr(stop, "greatest", lambda known: looks.append(step) or [0.0, seconds])
+    two = SimpleNamespace(world_size=2, device="cpu")
+    for step in range(1, 5):
+        assert not stop.agreed(two, step)
+    assert looks == looked_at
+    monkeypatch.setattr(stop, "greatest", lambda known: [1.0, seconds])
+    assert stop.agreed(two, 11)
 
 
 def test_damaged_weights_are_not_saved_on_sigterm_either(tiny_bert, corpus_file, tmp_path, monkeypatch, capsys):

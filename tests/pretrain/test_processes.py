@@ -155,3 +155,12 @@ def test_is_for_several_gpus(tiny_bert, corpus_file, tmp_path, capsys):
     assert (
         "--fsdp shares a model out among GPUs, a process each: NPROC=8 sh FinBERT2/pretrain/" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("more", [["--save_only_model"], ["--optim", "adafactor"]])
+def test_what_fsdp_cannot_do_is_refused(tiny_bert, corpus_file, tmp_path, monkeypatch, capsys, more):
+    """Transformers refuses the one, a factored second moment of half a weight is the other: each by a traceback."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(SystemExit):
+        run.main(flags(corpus_file, tmp_path / "run", "--model_name_or_path", tiny_bert, *more))
+    assert "error: --save_only_model and --optim adafactor are not for FSDP, whose" in capsys.readouterr().err

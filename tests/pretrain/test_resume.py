@@ -139,3 +139,17 @@ def test_a_checkpoint_of_weights_alone_is_not_gone_on_from(tiny_bert, corpus_fil
         "there as it would have. Start another by --model_name_or_path, in another --output_dir, or remove this folder "
         "to start anew\n"
     )
+
+
+def test_a_run_shorter_than_its_logging_knows_its_loss_after_a_kill(tiny_bert, corpus_file, tmp_path):
+    """The Trainer's own mean is of the steps since it went on: none, when all were made."""
+    output, more = tmp_path / "out", ("--model_name_or_path", tiny_bert, "--max_steps", "3")
+    run.main(flags(corpus_file, output, *more, "--logging_steps", "50"))
+    results = json.loads((output / "results.json").read_text())
+    assert results["curve"]["step"] == [3] and results["loss_first"] > 1
+    (output / "results.json").unlink()
+    run.main(flags(corpus_file, output, *more, "--logging_steps", "50"))
+    again = json.loads((output / "results.json").read_text())
+    assert [again[name] for name in ("loss_first", "loss_last", "curve")] == [
+        results[name] for name in ("loss_first", "loss_last", "curve")
+    ]

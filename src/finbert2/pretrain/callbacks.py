@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -99,14 +100,18 @@ class EpochKeeper(TrainerCallback):
 class StopOnSignal(TrainerCallback):
     """On SIGTERM: a checkpoint after the step, then the end; the same command goes on from there."""
 
-    AGREE_EVERY = 10  # steps between two looks at the other processes: each waits for the device
+    # Each look at the other processes waits for the device; torchrun kills half a minute after the signal.
+    MOST_STEPS, SECONDS = 10, 5.0
 
     def __init__(self) -> None:
         self.received = self.stopped = False
+        self.looked_at, self.next_look, self.clock = 0, 0, 0.0
 
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Take the signal."""
         self.before = signal.signal(signal.SIGTERM, self.take)
+        self.looked_at = self.next_look = state.global_step
+        self.clock = time.perf_counter()
 
     def take(self, number: int, frame: Any) -> None:
         """Note that the signal came."""
@@ -118,14 +123,22 @@ class StopOnSignal(TrainerCallback):
             control.should_save = control.should_training_stop = self.stopped = True
 
     def agreed(self, args: Any, step: int) -> bool:
-        """Tell whether any process got the signal."""
+        """Tell whether any process got the signal; the slowest says in how many steps to look again."""
         if args.world_size == 1:
             return self.received
-        if step % self.AGREE_EVERY:
+        if step < self.next_look:
             return False
-        flag = torch.tensor(int(self.received), device=args.device)
-        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-        return bool(flag)
+        now = time.perf_counter()
+        known = [float(self.received), (now - self.clock) / max(1, step - self.looked_at)]
+        received, seconds = self.greatest(torch.tensor(known, device=args.device))
+        self.looked_at, self.clock = step, now
+        self.next_look = step + min(self.MOST_STEPS, max(1, int(self.SECONDS / seconds)))
+        return bool(received)
+
+    def greatest(self, known: torch.Tensor) -> list[float]:
+        """Return the greatest of each value over all processes."""
+        torch.distributed.all_reduce(known, op=torch.distributed.ReduceOp.MAX)
+        return known.tolist()
 
     def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Give the signal back."""

@@ -149,6 +149,11 @@ class PretrainingTrainingArguments(args.TrainingArguments):
                 raise ValueError(f"--metric_for_best_model is {measure}: it can be {', '.join(MEASURES)}")
             if self.greater_is_better is None:  # transformers takes every name that does not end in "loss" for a score
                 self.greater_is_better = measure == "masked_accuracy"
+        if self.wants_fsdp and (self.save_only_model or self.optim == "adafactor"):
+            raise ValueError(
+                "--save_only_model and --optim adafactor are not for FSDP, whose processes hold parts of each weight: "
+                "leave them out, or FSDP"
+            )
         super().__post_init__()
         if self.fsdp and (self.world_size == 1 or self.use_cpu):
             raise ValueError(

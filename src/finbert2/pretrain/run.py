@@ -41,11 +41,11 @@ def main(argv: list[str] | None = None) -> None:
         log.info("%s holds the finished run: nothing to do", output)
         uploads.publish(output, training_args)
         return
-    training.starting_point(training_args)  # refused now and not after tokenising
     training_args.save_total_limit = kept_checkpoints(training_args.save_total_limit, options.average_last)
     runtime.set_seed(training_args.seed)
-    rows, valid = build.load_rows(options, tokenizer, cache, training_args.seed)
+    training.starting_point(training_args)  # this and the model are refused now and not after tokenising
     model, dropout = build.build_model(options, tokenizer)
+    rows, valid = build.load_rows(options, tokenizer, cache, training_args.seed)
     trainer = build.build_trainer(model, tokenizer, rows, valid, options, training_args)
     before = evaluate(model, valid, tokenizer) if valid else {}
     resumed = train(trainer, options.objective)
