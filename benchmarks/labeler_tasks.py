@@ -5,7 +5,8 @@ weights of the first one's shape, with several seeds; beside them TF-IDF + logis
 the same training rows. Each start is compared with the next, random weights being the last: over seeds by Student's
 paired t-test (the same seed draws the same order of rows); the best seed of the first with TF-IDF over test rows. A
 finished run is not made again: the command can be stopped and goes on. Writes benchmarks/results/labeler_tasks.json,
-or labeler_tasks_of_N_rows.json for --train_rows N, and prints the table.
+or labeler_tasks_of_N_rows.json for --train_rows N, and prints the table. With --tasks a record of the same settings
+keeps its other tasks; where encoders, machine or versions were others, the task holds its own.
 """
 
 import argparse
@@ -101,6 +102,13 @@ def table(tasks: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+def earlier(path: Path, now: dict) -> dict:
+    """Return the record that is there if it is one of the same settings and starts, else the new one."""
+    there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else now
+    same = there["settings"] == now["settings"] and list(there["encoders"]) == list(now["encoders"])
+    return there if same else now
+
+
 def main() -> None:
     """Train every task and write the table down, task by task."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -124,11 +132,13 @@ def main() -> None:
     of_rows = f"_of_{options.train_rows}_rows" if options.train_rows else ""
     path = Path(__file__).parent / "results" / f"labeler_tasks{of_rows}.json"
     settings = ("seeds", "train_rows", "test_rows", "steps", "batch", "learning_rate", "max_seq_length")
-    results = {
+    now = {
         "settings": {name: getattr(options, name) for name in settings},
         "encoders": {name: made_with(encoder) for name, encoder in encoders.items()},
         "tasks": {}, "machine": runtime.machine(), "versions": runtime.versions(),
     }  # fmt: skip
+    results = earlier(path, now) if options.tasks else now
+    own = {name: now[name] for name in ("encoders", "machine", "versions") if now[name] != results[name]}
     for folder, ner in folders:
         if options.tasks and folder.name not in options.tasks:
             continue
@@ -138,7 +148,7 @@ def main() -> None:
         }
         if options.no_table:
             continue
-        results["tasks"][folder.name] = row(found, ner)
+        results["tasks"][folder.name] = row(found, ner) | own
         files.write_json(path, results)
         print(table(results["tasks"]), flush=True)
 
