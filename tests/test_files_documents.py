@@ -1,6 +1,7 @@
 """Documents: of files, of folders and of saved datasets."""
 
 from finbert2 import files
+from finbert2.corpus import blocks
 from tests.test_files import message, write
 
 
@@ -52,6 +53,21 @@ def test_documents_of_a_saved_dataset_with_splits(tmp_path):
     assert [row.values for row in rows] == [{"text": "test"}, {"text": "train"}]
     names = [f"{part}/data-00000-of-00001.arrow" for part in ("test", "train")]
     assert files.of_corpus([tmp_path / "saved"]) == [tmp_path / "saved" / name for name in names]
+
+
+def test_documents_of_a_folder_that_holds_saved_datasets(tmp_path):
+    """Their notes are JSON files, which were read as documents."""
+    import datasets
+
+    one = {name: datasets.Dataset.from_dict({"text": [name]}) for name in ("a", "train", "test")}
+    one["a"].save_to_disk(tmp_path / "a")
+    datasets.DatasetDict({part: one[part] for part in ("train", "test")}).save_to_disk(tmp_path / "c" / "d")
+    write(tmp_path / "b" / "b.txt", "乙\n")
+    write(tmp_path / "c" / "state.json", '{"text": "丙"}\n')
+    places = ["a line 1", "b/b.txt line 1", "c/d/test line 1", "c/d/train line 1", "c/state.json line 1"]
+    assert [row.place for row in files.read_documents([tmp_path])] == [f"{tmp_path}/{place}" for place in places]
+    assert [path.name for path in blocks.sources([tmp_path])] == ["a", "b.txt", "test", "train", "state.json"]
+    assert [path.suffix for path in files.of_corpus([tmp_path])] == [".arrow", ".txt", ".arrow", ".arrow", ".json"]
 
 
 def test_a_saved_dataset_is_the_same_corpus_when_somebody_has_mapped_it(tmp_path):

@@ -7,7 +7,6 @@ import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
 JSON_SUFFIXES = (".jsonl", ".json")
 TEXT_SUFFIXES = (*JSON_SUFFIXES, *tables.SUFFIXES, ".txt")
+SAVED_NOTES, SPLITS_NOTE = ("state.json", "dataset_info.json"), "dataset_dict.json"  # what `save_to_disk` writes
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,12 @@ def read_rows(path: str | Path, skip: Skip = malformed.stop) -> Iterator[Row]:
 
 
 def read_documents(paths: Iterable[str | Path], field: str = "text", skip: Skip = malformed.stop) -> Iterator[Row]:
-    """Yield the records of files, folders of files and saved `datasets` folders, all splits, with a text in `field`.
+    """Yield the records of files, saved `datasets` folders (all splits) and folders of both with a text in `field`.
 
     Empty texts are passed over. Raises `UserError` for a record without the field; what cannot be read goes to `skip`.
     """
-    for path in map(Path, paths):
-        saved = saved_folders(path)
-        for row in chain.from_iterable(map(read_saved_dataset, saved)) if saved else read_all(expand([path]), skip):
+    for path in corpus_sources(paths):
+        for row in read_saved_dataset(path) if path.is_dir() else read_rows(path, skip):
             text = row.require(field)
             if not isinstance(text, str):
                 raise UserError(f"{row.place} has {text!r:.40} for '{field}': a text was expected")
@@ -119,21 +118,9 @@ def read_documents(paths: Iterable[str | Path], field: str = "text", skip: Skip 
                 yield row
 
 
-def read_all(paths: Iterable[Path], skip: Skip = malformed.stop) -> Iterator[Row]:
-    """Yield the records of several files."""
-    for path in paths:
-        yield from read_rows(path, skip)
-
-
 def is_saved(path: Path) -> bool:
     """Tell whether a folder was written by `datasets.Dataset.save_to_disk`."""
-    return (path / "dataset_info.json").exists()
-
-
-def saved_folders(path: Path) -> list[Path]:
-    """Return the folders of `datasets.Dataset.save_to_disk` that a path is or, saved as a `DatasetDict`, holds."""
-    inside = sorted(path.iterdir()) if (path / "dataset_dict.json").exists() else [path]
-    return [folder for folder in inside if is_saved(folder)]
+    return all((path / name).exists() for name in SAVED_NOTES)
 
 
 def read_saved_dataset(folder: Path) -> Iterator[Row]:
@@ -197,13 +184,22 @@ def files_in(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names)
 
 
-def of_corpus(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the files behind what `read_documents` takes; a saved `datasets` folder counts as its rows' files."""
+def corpus_sources(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES) -> list[Path]:
+    """Return what `expand` does; a folder saved by `datasets`, named or in a folder, stands there as a whole."""
     found: list[Path] = []
     for path in map(Path, paths):
-        saved = saved_folders(path)
-        found += chain.from_iterable(map(data_files, saved)) if saved else expand([path])
+        saved = {file.parent for file in files_in(path) if file.name == SAVED_NOTES[0] and is_saved(file.parent)}
+        if not saved:
+            found += expand([path], suffixes)
+            continue
+        others = {file for file in files_in(path) if lines.suffix(file) in suffixes and file.is_file()}
+        found += sorted(saved | {file for file in others if file.parent not in saved and file.name != SPLITS_NOTE})
     return found
+
+
+def of_corpus(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the files behind what `read_documents` takes; a saved `datasets` folder counts as its rows' files."""
+    return [file for path in corpus_sources(paths) for file in (data_files(path) if path.is_dir() else [path])]
 
 
 def data_files(folder: Path) -> list[Path]:

@@ -41,9 +41,7 @@ def sources(paths: Sequence[str | Path]) -> list[Path]:
 
     Raises `UserError` for a path that does not exist and a folder with nothing readable in it.
     """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        found += files.saved_folders(path) or files.expand([path], SUFFIXES)
+    found = files.corpus_sources(paths, SUFFIXES)
     for path in found:
         if path.is_file() and lines.suffix(path) not in SUFFIXES:
             raise UserError(
