@@ -157,6 +157,7 @@ def test_documents_with_evaluation_texts_go(tmp_path):
     (tmp_path / "test.csv").write_text(f"text,label\n{prose(2)[10:60]},1\n", encoding="utf-8")
     results = prepared(source, tmp_path / "o", "--decontaminate", str(tmp_path / "test.csv"))
     assert results["dropped"] == {"evaluation_text": 1}
+    assert results["data"] == files.fingerprint([source, tmp_path / "test.csv"])
     assert [row["text"] for row in files_of(tmp_path / "o", "evaluation_text")] == [prose(2)]
 
 

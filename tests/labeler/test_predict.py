@@ -256,7 +256,9 @@ def test_onnx_answers_as_torch_does(classifier, texts, tmp_path, capsys, untrace
         f"--model_name_or_path {classifier}  first"
     )
     run(export.main, "--model_name_or_path", classifier, "--texts", texts)
-    found = json.loads((classifier / "onnx" / "results.json").read_text())["engines"]
+    found = json.loads((classifier / "onnx" / "results.json").read_text())
+    assert list(found["data"]) == [str(texts)]
+    found = found["engines"]
     assert found["onnx"]["equal"] == 1.0 and found["onnx"]["largest_gap"] < 1e-2  # bf16 where there is
     assert found["onnx-int8"]["equal"] >= 0.95 and found["onnx-int8"]["bytes"] < found["onnx"]["bytes"]
     for engine in ("torch", "onnx", "onnx-int8"):

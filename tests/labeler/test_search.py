@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,7 @@ def test_a_search_is_of_the_development_part_and_says_what_to_train_with(tiny_be
         )
     run(search.main, *command, "--test_data", "")
     found = results(tmp_path / "o")
+    assert [Path(name).name for name in found["data"]] == ["train.csv", "dev.csv"]
     assert len(found["trials"]) == 2 and found["dev"] == max(trial["dev"] for trial in found["trials"])
     assert found["flags"].startswith("--learning_rate ") and not (tmp_path / "o" / "trial").exists()
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["flags"] == found["flags"]

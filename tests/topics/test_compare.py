@@ -23,7 +23,9 @@ def runs(tmp_path):
 
 def test_seeds_are_a_spread_and_settings_a_row(runs, tmp_path, capsys):
     compare.main(["--runs", *runs[:3], "--output_dir", str(tmp_path / "o")])
-    rows = json.loads((tmp_path / "o" / "results.json").read_text(encoding="utf-8"))["rows"]
+    results = json.loads((tmp_path / "o" / "results.json").read_text(encoding="utf-8"))
+    rows = results["rows"]
+    assert results["data"] == {"t.csv": {"sha256": "a"}}
     assert [(row["setting"], row["runs"], row["ami"]) for row in rows] == [
         ("lexical_weight 0.5", 2, 0.7),
         ("lexical_weight 0.0", 1, 0.5),

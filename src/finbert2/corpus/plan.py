@@ -47,11 +47,12 @@ def facts(inputs: Sequence[str], evaluation: Sequence[str]) -> dict[str, str]:
 
 def state(sources: Iterable[Path]) -> dict[str, list[int]]:
     """Return size and time of change of each file of the sources: hashing a corpus would take as long as reading it."""
-    found = {}
-    for source in sources:
-        for path in files.data_files(source) if source.is_dir() else [source]:
-            found[str(path.absolute())] = [path.stat().st_size, path.stat().st_mtime_ns]
-    return found
+    return {str(path.absolute()): [path.stat().st_size, path.stat().st_mtime_ns] for path in files_of(sources)}
+
+
+def files_of(sources: Iterable[Path]) -> list[Path]:
+    """Return the files of the sources, those of saved datasets among them."""
+    return [path for source in sources for path in (files.data_files(source) if source.is_dir() else [source])]
 
 
 def described(states: Iterable[list[int]]) -> str:

@@ -82,6 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     if results is None:
         log.info("corpus: the jobs are submitted; the same command, when they are done, writes results.json")
         return
+    results["data"] = files.fingerprint(plan.files_of([*sources, *blocks.sources(options.decontaminate)]))
     files.write_text(output / "kept_and_dropped.svg", plots.svg(figure(results)))
     args.claim(output, options, facts=facts)
     files.write_json(

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     found = {engine: compare(labeler, Labeler.from_pretrained(str(folder), engine), texts) for engine in engines}
     for engine in engines:
         found[engine]["bytes"] = (folder / FOLDER / FILES[engine]).stat().st_size
-    results = {"engines": found, "texts": len(texts)}
+    results = {"engines": found, "texts": len(texts), "data": files.fingerprint(filter(None, [options.texts]))}
     results |= runtime.circumstances(options.seed, time.perf_counter() - started)
     files.write_json(folder / FOLDER / "results.json", results)
     sys.stdout.write(json.dumps(found, ensure_ascii=False, indent=2) + "\n")

@@ -61,6 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     results = {
         "best": best.params, "dev": best.value, "flags": flags,
         "trials": [{"params": trial.params, "dev": trial.value} for trial in done],
+        "data": files.fingerprint(path for path in (options.train_data, options.dev_data) if path),
     }  # fmt: skip
     results |= runtime.circumstances(training_args.seed, time.perf_counter() - started)
     files.write_json(output / "results.json", results)

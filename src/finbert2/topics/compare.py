@@ -42,7 +42,8 @@ def main(argv: list[str] | None = None) -> None:
     text = markdown(table)
     files.write_rows(output / "comparison.csv", table)
     files.write_text(output / "comparison.md", text)
-    results = {"rows": table} | runtime.circumstances(options.seed, time.perf_counter() - started)
+    data = {name: entry for run in found for name, entry in run.results["data"].items()}
+    results = {"rows": table, "data": data} | runtime.circumstances(options.seed, time.perf_counter() - started)
     files.write_json(output / "results.json", results)
     sys.stdout.write(text)
 
