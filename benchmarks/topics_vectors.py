@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from finbert2 import encoder, files, runtime
+from finbert2 import encoder, files, runtime, weights
 
 SIZE = ("--hidden_size", "128", "--num_hidden_layers", "2", "--num_attention_heads", "2", "--intermediate_size", "512")
 
@@ -39,7 +39,7 @@ def main() -> None:
         if not (work / name / "results.json").exists():
             subprocess.run([sys.executable, "-m", "finbert2", *flags, "--output_dir", str(work / name)], check=True)
     np.save(work / "vectors.npy", encoder.SentenceEncoder(str(work / "encoder"), 256).encode(titles))
-    record = {"data": files.fingerprint([source]), "encoder": encoder.fingerprint(str(work / "encoder"))}
+    record = {"data": files.fingerprint([source]), "encoder": weights.fingerprint(str(work / "encoder"))}
     files.write_json(work / "vectors.json", record | runtime.circumstances(42, time.perf_counter() - started))
 
 

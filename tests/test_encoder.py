@@ -147,22 +147,6 @@ def test_no_text_gives_no_vector(tiny_bert):
     assert encoder.SentenceEncoder(tiny_bert).encode([]).shape == (0, 32)
 
 
-def test_the_fingerprint_changes_with_the_weights(tiny_bert, tmp_path):
-    """Two folders with the same weights have the same one."""
-    model = AutoModel.from_pretrained(tiny_bert)
-    model.save_pretrained(tmp_path / "a")
-    model.save_pretrained(tmp_path / "b")
-    assert encoder.fingerprint(str(tmp_path / "a")) == encoder.fingerprint(str(tmp_path / "b"))
-    with torch.no_grad():
-        model.embeddings.word_embeddings.weight[5, 5] += 1
-    model.save_pretrained(tmp_path / "b")
-    assert encoder.fingerprint(str(tmp_path / "a")) != encoder.fingerprint(str(tmp_path / "b"))
-    before = encoder.fingerprint(str(tmp_path / "b"))
-    (tmp_path / "b" / "2_Dense").mkdir()
-    (tmp_path / "b" / "2_Dense" / "model.safetensors").write_text("of a layer behind the pooling", encoding="utf-8")
-    assert encoder.fingerprint(str(tmp_path / "b")) != before
-
-
 @pytest.fixture
 def prompted(tiny_bert, tmp_path):
     """A function that saves a SentenceTransformer by the tiny BERT's mean, and opens it here and by its own library."""

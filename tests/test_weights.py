@@ -143,3 +143,37 @@ def test_a_pytorch_file_is_read_or_said_to_be_damaged(tiny_bert, folder, in_zip,
     path.write_bytes({"half": whole[: len(whole) // 2], "none": b"", "pointer": pointer}[kept])
     with pytest.raises(UserError, match="has a damaged file .*: fetch or save it anew"):
         encoder.SentenceEncoder(str(folder))
+
+
+def test_the_fingerprint_changes_with_the_weights(tiny_bert, tmp_path):
+    """Two folders with the same weights have the same one."""
+    model = AutoModel.from_pretrained(tiny_bert)
+    model.save_pretrained(tmp_path / "a")
+    model.save_pretrained(tmp_path / "b")
+    assert weights.fingerprint(str(tmp_path / "a")) == weights.fingerprint(str(tmp_path / "b"))
+    with torch.no_grad():
+        model.embeddings.word_embeddings.weight[5, 5] += 1
+    model.save_pretrained(tmp_path / "b")
+    assert weights.fingerprint(str(tmp_path / "a")) != weights.fingerprint(str(tmp_path / "b"))
+    before = weights.fingerprint(str(tmp_path / "b"))
+    (tmp_path / "b" / "2_Dense").mkdir()
+    (tmp_path / "b" / "2_Dense" / "model.safetensors").write_text("of a layer behind the pooling", encoding="utf-8")
+    assert weights.fingerprint(str(tmp_path / "b")) != before
+
+
+def test_a_hub_name_has_the_fingerprint_of_its_weights(tiny_bert, tmp_path, monkeypatch):
+    """The folder's that it was downloaded to; another one once `main` is another commit, not once it was pinned."""
+    repository = tmp_path / "models--owner--plain"
+    shutil.copytree(tiny_bert, repository / "snapshots" / ("a" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40, encoding="utf-8")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert weights.fingerprint("owner/plain") == weights.fingerprint(tiny_bert)
+    later = repository / "snapshots" / ("b" * 40)
+    later.mkdir()
+    (later / "pytorch_model.bin").write_text("other weights", encoding="utf-8")
+    (repository / "refs" / "main").write_text("b" * 40, encoding="utf-8")
+    assert weights.fingerprint("owner/plain") == weights.fingerprint(str(later)) != weights.fingerprint(tiny_bert)
+    assert weights.fingerprint("owner/plain@" + "a" * 40) == weights.fingerprint(tiny_bert)
+    with pytest.raises(UserError, match="^the model 'owner/none' could not be loaded "):
+        weights.fingerprint("owner/none")

@@ -101,20 +101,6 @@ def save_tokenizer(tokenizer: Any, folder: str | Path) -> None:
         files.write_json(path, config | {"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": special})
 
 
-def fingerprint(name: str) -> str:
-    """Return a short text that changes when the weights behind a folder or Hub name do."""
-    import hashlib
-
-    patterns = ("*.safetensors", "pytorch_model*.bin", "[0-9]_*/*.safetensors", "[0-9]_*/*.bin")  # also of 2_Dense
-    weights = [path for pattern in patterns for path in sorted(Path(name).glob(pattern))]
-    if not weights:
-        return hashlib.sha256(name.encode()).hexdigest()[:16]
-    digest = hashlib.sha256()
-    for path in weights:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 class SentenceEncoder:
     """A SentenceTransformer folder, or a plain BERT read by its normalised CLS vector (or mean), behind `Encoder`."""
 

@@ -1,5 +1,8 @@
-"""Whether a checkpoint holds all the weights that its config names: transformers would make up what is missing."""
+"""A checkpoint's weights: whether all that its config names are there, and whether they are still the same."""
 
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from finbert2 import encoder, runtime, vocabulary
@@ -55,3 +58,32 @@ def widened(model: T) -> T:
     if runtime.device() == "cpu" and any(one.dtype in (torch.float16, torch.bfloat16) for one in module.parameters()):
         module.float()
     return model
+
+
+def fingerprint(name: str) -> str:
+    """Return a short text that changes when the weights behind a folder or Hub name do.
+
+    It is of the weights alone: a Hub name and a folder that it was downloaded to have the same one.
+    """
+    folder = Path(name) if Path(name).exists() else Path(encoder.load(fetched, name))
+    digest = hashlib.sha256()
+    for path in files_of(folder):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """Yield the files of a model's weights, also those of sentence-transformers' modules such as 2_Dense."""
+    for place in (folder, *sorted(folder.glob("[0-9]_*"))):
+        yield from sorted(place.glob("*.safetensors")) or sorted(place.glob("pytorch_model*.bin"))
+
+
+def fetched(name: str, **options: Any) -> str:
+    """Return the folder of the cache that holds a Hub name's weights, downloaded where they are not there yet."""
+    from huggingface_hub import snapshot_download
+
+    for pattern in ("*.safetensors", "*pytorch_model*.bin"):
+        folder = snapshot_download(name, allow_patterns=["config.json", pattern], **options)
+        if any(files_of(Path(folder))):
+            break
+    return folder

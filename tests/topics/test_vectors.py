@@ -70,6 +70,7 @@ def test_vectors_are_kept_by_weights_and_text(tmp_path, monkeypatch):
 
     monkeypatch.setattr(encoder, "load_sentence_transformer", lambda name: name)
     monkeypatch.setattr(encoder, "encode", counting)
+    monkeypatch.setattr("finbert2.topics.vectors.fingerprint", lambda name: name)
     first = encode("a/b", ["甲", "乙"], 8, tmp_path)
     assert np.array_equal(encode("a/b", ["甲", "乙"], 8, tmp_path), first) and calls == ["a/b"]
     assert encode("a/b", ["甲", "丙"], 8, tmp_path)[0, 0] == 2 and encode("a/c", ["甲", "乙"], 8, tmp_path)[0, 0] == 3

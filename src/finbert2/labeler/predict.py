@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from finbert2 import args, encoder, runtime
+from finbert2 import args, runtime, weights
 from finbert2.errors import UserError
 from finbert2.labeler import inputs
 from finbert2.labeler.model import BATCH_TOKENS, SETTINGS_FILE, Labeler
@@ -89,7 +89,7 @@ def choose_device() -> None:
 
 def made_from(options: PredictionArguments) -> dict[str, Any]:
     """Return what the output depends on: options, model, input. Standard input is never the same twice."""
-    record = dataclasses.asdict(options) | {"model": encoder.fingerprint(options.model_name_or_path)}
+    record = dataclasses.asdict(options) | {"model": weights.fingerprint(options.model_name_or_path)}
     if options.engine != "torch":
         graph = (Path(options.model_name_or_path) / FOLDER / FILES[options.engine]).stat()
         record["graph"] = [graph.st_size, graph.st_mtime_ns]

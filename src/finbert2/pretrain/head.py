@@ -47,7 +47,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             for start in range(0, len(labels), rows):
                 part = slice(start, start + rows)
                 known = labels[part] != IGNORED
-                scores = torch.log_softmax((low_states[part] @ low_weight.T).float() + bias, dim=1)
+                scores = torch.log_softmax((low_states[part] @ low_weight.T).float().add_(bias), dim=1)
                 picked = scores.gather(1, labels[part].clamp(min=0).unsqueeze(1))[:, 0]
                 total -= (picked * known).sum()
                 if gradients:

@@ -45,9 +45,9 @@ class Searcher:
         """Yield each query's cosines (texts,), vectors read from or kept in a folder."""
         import numpy as np
 
-        from finbert2 import encoder
+        from finbert2 import encoder, weights
 
-        opened, fingerprint = encoder.SentenceEncoder(model, batch_size=batch_size), encoder.fingerprint(model)
+        opened, fingerprint = encoder.SentenceEncoder(model, batch_size=batch_size), weights.fingerprint(model)
         plain = [query for query in self.queries if query not in self.prompts]
         prompted = [self.prompts[query] + query for query in self.queries if query in self.prompts]
         vectors = [

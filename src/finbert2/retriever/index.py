@@ -12,7 +12,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import args, encoder, files, runtime
+from finbert2 import args, encoder, files, runtime, weights
 from finbert2.errors import UserError
 from finbert2.files import Row
 from finbert2.retriever import milvus, windows
@@ -144,7 +144,7 @@ def window_id(document: str, number: int) -> str:
 
 def open_collection(client: "MilvusClient", options: IndexArguments, width: int) -> None:
     """Create the collection, or check that the one there holds this model's vectors."""
-    fingerprint = encoder.fingerprint(options.model_name_or_path)
+    fingerprint = weights.fingerprint(options.model_name_or_path)
     layout = {name: getattr(options, name) for name in ("passage_template", "window", "stride")}
     if client.has_collection(options.collection):
         model = milvus.model_of(client, options.collection)

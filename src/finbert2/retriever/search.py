@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any, Literal
 
-from finbert2 import args, encoder, runtime
+from finbert2 import args, encoder, runtime, weights
 from finbert2.retriever import milvus
 
 
@@ -55,7 +55,7 @@ def query_vectors(options: SearchArguments, model: dict[str, Any]) -> Any:
     """Return the queries' vectors (queries, width) by the model that indexed; refuse another one."""
     name = options.model_name_or_path or model["name"]
     loaded = encoder.SentenceEncoder(name)
-    milvus.check_model(model, name, encoder.fingerprint(name), options.collection)
+    milvus.check_model(model, name, weights.fingerprint(name), options.collection)
     return loaded.encode(options.query, is_query=True)
 
 

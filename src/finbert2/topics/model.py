@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import encoder, files, runtime
+from finbert2 import encoder, files, runtime, weights
 from finbert2.errors import UserError
 from finbert2.topics import cluster
 from finbert2.topics.vectors import Lexicon, Space
@@ -139,7 +139,7 @@ def checked_encoder(fitted: dict[str, Any] | None, model_name: str | None) -> di
             raise UserError("this topic model was fitted without an encoder: leave --model_name_or_path out")
         return None
     name = model_name or fitted["name"]
-    if encoder.fingerprint(name) != fitted["fingerprint"]:
+    if weights.fingerprint(name) != fitted["fingerprint"]:
         raise UserError(
             f"the encoder {name} is not the one this topic model was fitted with ({fitted['name']}, fingerprint "
             f"{fitted['fingerprint']}): name the right one by --model_name_or_path, or run the topics anew"

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finbert2 import args, encoder, files, runtime
+from finbert2 import args, files, runtime
 from finbert2.endpoint import Chat
 from finbert2.topics import compat, output, quality, stability, tables, vectors
 from finbert2.topics.cluster import Settings
@@ -17,6 +17,7 @@ from finbert2.topics.model import load_tokenizer
 from finbert2.topics.names import name_topics
 from finbert2.topics.titles import FEWEST, Titles, read_titles
 from finbert2.topics.words import Segmenter, read_words
+from finbert2.weights import fingerprint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -182,7 +183,7 @@ def encoder_record(options: TopicArguments) -> dict[str, Any] | None:
     if name is None:
         return None
     place = str(Path(name).resolve()) if Path(name).exists() else name
-    return {"name": place, "fingerprint": encoder.fingerprint(name)}
+    return {"name": place, "fingerprint": fingerprint(name)}
 
 
 def read_guide(options: TopicArguments) -> Guide | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from finbert2 import encoder, files
 from finbert2.errors import UserError
 from finbert2.topics.counts import count, enough_words
+from finbert2.weights import fingerprint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +32,7 @@ def encode(model: str, titles: Sequence[str], batch_size: int, cache: Path | Non
     """Return the encoder's unit vectors (titles, width); `cache` is a folder that keeps them by weights and text."""
     import numpy as np
 
-    key = hashlib.sha256("\n".join([encoder.fingerprint(model), *titles]).encode()).hexdigest()
+    key = hashlib.sha256("\n".join([fingerprint(model), *titles]).encode()).hexdigest()
     path = cache / f"vectors-{key[:16]}.npy" if cache else None
     if path and path.exists():
         log.info("vectors taken from %s", path)
