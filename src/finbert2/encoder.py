@@ -1,12 +1,13 @@
 """Loading models by local folder or Hub name, and the protocol of a sentence encoder."""
 
+import contextlib
 import logging
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from finbert2 import files, runtime
+from finbert2 import files, network, runtime
 from finbert2.errors import UserError, first_line
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ def load(loader: Callable[..., T], name: str, **options: Any) -> T:
             "name a folder written by save_pretrained, or a Hub name such as valuesimplex-ai-lab/FinBERT2-base"
         )
     wanted, _, revision = name.partition("@") if not folder.exists() else (name, "", "")
+    on_the_hub = contextlib.nullcontext() if folder.exists() else network.cache_alone_if_cut_off()
     try:
-        found = loader(wanted, **options, **({"revision": revision} if revision else {}))
+        with on_the_hub:
+            found = loader(wanted, **options, **({"revision": revision} if revision else {}))
     except damage as error:
         raise UserError(f"the model '{name}' has a damaged file ({first_line(error)}): fetch or save it anew") from None
     except OSError as error:

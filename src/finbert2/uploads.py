@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from finbert2 import runtime
+from finbert2 import network, runtime
 from finbert2.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
@@ -57,11 +57,9 @@ def upload(
     it: the upload can be repeated by `hub push`.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError
 
-    # Refused, offline, no network: the base class is the network library's own error, which changes with the client.
-    network = (HfHubHTTPError, HfHubHTTPError.__bases__[0], OfflineModeIsEnabled, OSError)
-    refusals: tuple[Any, ...] = (*network, HFValidationError)
+    refused: tuple[Any, ...] = (*network.refusals(), HFValidationError)
     api = HfApi(token=token)
     try:
         name = api.create_repo(repo, repo_type=kind, private=private, exist_ok=True).repo_id
@@ -71,7 +69,7 @@ def upload(
             repo_id=name, folder_path=folder, repo_type=kind, revision=revision, commit_message=message,
             ignore_patterns=left_behind(kind),
         ))  # fmt: skip
-    except refusals as error:
+    except refused as error:
         again = f"finbert2 hub push --folder {folder} --repo {repo if '/' in repo else f'OWNER/{repo}'} --kind {kind}"
         again += f" --revision {revision} --private {bool(private)}"
         raise UserError(
