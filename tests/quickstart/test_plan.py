@@ -188,7 +188,7 @@ def scheduled(steps, output, looks=None, code=None):
         return fakes[step.name]
 
     try:
-        schedule.run_all(steps, output, start, run.check)
+        schedule.run_all(steps, output, start, run.check, lambda step: f"{step.name} found")
     except UserError as error:
         told.append(str(error).split(";")[0])
     return told, fakes
@@ -204,8 +204,9 @@ def test_steps_that_are_done_are_kept(tmp_path, capsys):
     assert scheduled(steps, tmp_path)[0] == [("a", 0), ("b", 1)]
     (tmp_path / "b" / "results.json").unlink()
     assert scheduled(steps, tmp_path)[0] == [("b", 0)]
-    told = [line.split("] ")[1].split()[:2] for line in capsys.readouterr().out.splitlines()]
-    assert told == [["a", "done"], ["b", "done"], ["a", "kept"], ["b", "done"]]
+    told = [line.split("] ")[1].split() for line in capsys.readouterr().out.splitlines()]
+    assert [words[:2] for words in told] == [["a", "done"], ["b", "done"], ["a", "kept"], ["b", "done"]]
+    assert [words[-2:] for words in told] == [["a", "found"], ["b", "found"], ["a", "found"], ["b", "found"]]
 
 
 def test_memory_is_that_of_the_kept_steps_too(tmp_path):
@@ -243,7 +244,7 @@ def test_a_sigterm_stops_the_steps_that_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(schedule.time, "sleep", lambda seconds: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as stop, runtime.term_as_exit():
-        schedule.run_all(steps, tmp_path, start, run.check)
+        schedule.run_all(steps, tmp_path, start, run.check, lambda step: f"{step.name} found")
     assert stop.value.code == 143 and all(fake.stopped and fake.waited_for for fake in fakes) and len(fakes) == 2
 
 

@@ -119,3 +119,9 @@ def test_collecting_the_steps_results(tmp_path):
     expected["tokenizer"] = STAGES["tokenizer"] | {"words": 5, "vocabulary": 60, "unk_rate": 0.0}
     expected["retriever"] = STAGES["retriever"] | {"loss_first": 2.0, "loss_last": 1.0, "n_rows": 9}
     assert found == {"stages": expected, "absent": ["ner"], "encoder_from": "the sample corpus"}
+
+    told = [report.of_step(name, tmp_path) for name in ("corpus", "tokenizer", "mlm", "retriever/evaluate/beir")]
+    rows = [re.split(" {2,}", line)[1:3] for line in report.table(found | {"seconds": 1.0}).splitlines()]
+    assert told[0] == "; ".join(rows[1]) and told[1] == "" and told[2] == "; ".join(rows[3])
+    assert told[3] == "nDCG@10 0.700, hybrid 0.750; BM25 0.600, untrained 0.100"
+    assert report.of_step("tokenizer/evaluate", tmp_path) == "; ".join(rows[2])

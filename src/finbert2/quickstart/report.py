@@ -95,18 +95,7 @@ def ner_task(folder: Path) -> Results:
 
 def retriever(folder: Path, found: Inventory) -> Results:
     """Return each set's nDCG@10 (trained, untrained, BM25, hybrid) and the training's losses."""
-    sets = {}
-    for name, one in found.retrieval.items():
-        if one.folder is None:
-            continue
-        results = load(folder / "evaluate" / name)
-        trained, untrained = [*results["models"].values(), *results["models"].values()][:2]
-        sets[name] = {
-            "ndcg_at_10": trained["ndcg@10"], "untrained_ndcg_at_10": untrained["ndcg@10"],
-            "bm25_ndcg_at_10": results["bm25"]["ndcg@10"],
-            "hybrid_ndcg_at_10": next(iter(results["hybrid"].values()))["ndcg@10"],
-            "n_queries": results["n_queries"], "n_passages": results["n_passages"], "sampled": results["sampled"],
-        }  # fmt: skip
+    sets = {name: retrieval_set(folder / "evaluate" / name) for name, one in found.retrieval.items() if one.folder}
     trained_on = (folder / "model" / "results.json").exists()
     losses = (
         {n: v for n, v in load(folder / "model").items() if n in ("loss_first", "loss_last", "n_rows")}
@@ -114,6 +103,18 @@ def retriever(folder: Path, found: Inventory) -> Results:
         else {}
     )
     return {"sets": sets, **losses}
+
+
+def retrieval_set(folder: Path) -> Results:
+    """Return a set's nDCG@10."""
+    results = load(folder)
+    trained, untrained = [*results["models"].values(), *results["models"].values()][:2]
+    return {
+        "ndcg_at_10": trained["ndcg@10"], "untrained_ndcg_at_10": untrained["ndcg@10"],
+        "bm25_ndcg_at_10": results["bm25"]["ndcg@10"],
+        "hybrid_ndcg_at_10": next(iter(results["hybrid"].values()))["ndcg@10"],
+        "n_queries": results["n_queries"], "n_passages": results["n_passages"], "sampled": results["sampled"],
+    }  # fmt: skip
 
 
 def topics(output: Path) -> Results:
@@ -135,6 +136,30 @@ def table(results: Results) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in padded)
+
+
+def of_step(name: str, output: Path) -> str:
+    """Return what the table will say of a step that has ended; nothing for one that is not in the table."""
+    match name.split("/"):
+        case ["corpus"]:
+            stage = corpus(output)
+        case ["tokenizer", "evaluate"]:
+            stage = tokenizer(output)
+        case ["mlm" | "retromae"]:
+            stage = pretraining(output / name)
+        case ["labeler", task]:
+            stage = {"tasks": {task: label_task(output / name)}}
+        case ["ner", task]:
+            stage = {"tasks": {task: ner_task(output / name)}}
+        case ["retriever", "evaluate", one]:
+            stage = {"sets": {one: retrieval_set(output / name)}}
+        case ["topics"]:
+            stage = topics(output)
+        case _:
+            return ""
+    ((result, beside),) = headline(name.split("/")[0], stage)
+    result = result.removeprefix(f"{name.split('/')[-1]}: ")
+    return f"{result}; {beside}" if beside else result
 
 
 def headline(name: str, stage: Results) -> list[tuple[str, str]]:

@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is needed from the Hub, so nothing shall be asked of it
     steps = plan.steps(found, output, ROOT, options.model or None)
     with runtime.term_as_exit():
-        seconds, whole = schedule.run_all(steps, output, start, check)
+        seconds, whole = schedule.run_all(steps, output, start, check, lambda step: report.of_step(step.name, output))
     results = report.collect(output, found, seconds) | runtime.circumstances(SEED, whole)
     results["peak_memory_gib"] = max(results["peak_memory_gib"], peak_memory_gib(steps))
     files.write_json(output / "results.json", results)

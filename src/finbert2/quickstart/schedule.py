@@ -32,12 +32,13 @@ def run_all(
     output: Path,
     start: Callable[[Step, int | None], Process],
     check: Callable[[Step, int], None],
+    result: Callable[[Step], str],
 ) -> tuple[dict[str, float], float]:
     """Run the steps that are not done yet, a line for each; return the seconds of every step and of the whole.
 
     `start` takes a step and its place beside another (0 or 1; None: it is alone), `check` raises what an exit code
-    means. After an error the other step is waited for; Ctrl-C reaches both, `SystemExit` (`runtime.term_as_exit`) stops
-    both. An interrupted run adds to the seconds of the whole.
+    means, `result` returns what a step that has ended found out. After an error the other step is waited for; Ctrl-C
+    reaches both, `SystemExit` (`runtime.term_as_exit`) stops both. An interrupted run adds to the seconds of the whole.
     """
     path = output / "seconds.json"
     record: dict[str, Any] = (
@@ -51,7 +52,7 @@ def run_all(
     for step in steps:
         if step.name in seconds and is_done(step):
             waiting.remove(step)
-            tell(step, "kept", seconds, ended, steps)
+            tell(step, "kept", seconds, ended, steps, result(step))
     try:
         while waiting or running:
             for step in startable(waiting, [step for step, _, _ in running.values()], ended):
@@ -67,7 +68,7 @@ def run_all(
                 seconds[step.name] = round(time.perf_counter() - started, 1)
                 record["whole"] = round(before + time.perf_counter() - began, 1)
                 files.write_json(path, record)
-                tell(step, "done", seconds, ended, steps)
+                tell(step, "done", seconds, ended, steps, result(step))
             time.sleep(LOOK)
     except SystemExit:
         for _, process, _ in running.values():
@@ -79,10 +80,13 @@ def run_all(
     return seconds, record["whole"]
 
 
-def tell(step: Step, note: str, seconds: dict[str, float], ended: list[str], steps: Sequence[Step]) -> None:
+def tell(
+    step: Step, note: str, seconds: dict[str, float], ended: list[str], steps: Sequence[Step], result: str
+) -> None:
     """Print the line of a step that has ended."""
     ended.append(step.name)
-    sys.stdout.write(f"[{len(ended):>2}/{len(steps)}] {step.name:<36} {note} {seconds[step.name]:>7.1f} s\n")
+    line = f"[{len(ended):>2}/{len(steps)}] {step.name:<30} {note} {seconds[step.name]:>6.1f} s  {result}"
+    sys.stdout.write(line.rstrip() + "\n")
     sys.stdout.flush()
 
 
