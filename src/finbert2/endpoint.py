@@ -11,8 +11,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,13 +127,14 @@ class Chat:
         Raises `UserError` if the server refuses a request for good, or all of them, or does not answer in `retries`
         tries; what was answered until then is kept.
         """
-        with ThreadPoolExecutor(self.concurrency) as pool:
+        with ThreadPool(self.concurrency) as pool:  # of daemons: an executor's threads would keep Ctrl-C waiting
             distinct = list(dict.fromkeys(prompts))
-            waiting = pool.map(self.ask, distinct)
+            waiting = pool.imap(self.ask, distinct)
             try:
                 answers = list(tqdm(waiting, total=len(distinct), desc=self.model, unit="text"))
             except UserError:
-                pool.shutdown(cancel_futures=True)
+                pool.terminate()
+                pool.join()
                 raise
         if answers and all(answer.refused for answer in answers):  # then it is not for the texts
             raise UserError(answers[0].refused)

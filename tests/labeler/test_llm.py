@@ -1,4 +1,7 @@
 import json
+import signal
+import threading
+import time
 
 import pytest
 
@@ -54,6 +57,21 @@ def test_a_server_that_never_answers_is_told_and_what_it_said_is_kept(server, tm
     server.faults = []
     assert [a.text for a in mine.ask_all(["文本：利润增长", "文本：利润下降"])] == ["利好", "利空"]
     assert [r["messages"][0]["content"] for r in server.requests].count("文本：利润增长") == 1
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path):
+    """For each of its tries it may hang until the time-out: it took minutes."""
+    done = threading.Event()
+    running = Server(lambda prompt: done.wait(20) and "利好")
+    stopped = signal.pthread_kill, (threading.get_ident(), signal.SIGINT)
+    threading.Timer(0.5, *stopped).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        endpoint(running, tmp_path, timeout=20.0, concurrency=2).ask_all(["文本：甲", "文本：乙", "文本：丙"])
+    assert time.monotonic() - started < 5
+    done.set()
+    running.close()
+    assert len(running.requests) == 2
 
 
 def test_an_answer_in_parts_is_its_texts(server, tmp_path):
