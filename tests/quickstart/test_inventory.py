@@ -55,6 +55,15 @@ def test_one_part_alone_is_enough(folder, tmp_path):
     assert data_folder(tmp_path / "other").absent == ["corpus", "classification", "ner", "retrieval"]
 
 
+def test_rows_of_a_task_of_several_labels_may_have_one_or_none_in_test(folder):
+    """Whether there are several is what the training file says, as in training."""
+    task = folder / "classification" / "mood"
+    write(task / "train.csv", "text,label\n甲,利好|业绩\n乙,利空\n丙,业绩\n")
+    write(task / "dev.csv", "text,label\n甲,利好\n")
+    write(task / "test.csv", "text,label\n丁,\n戊,利空\n")
+    assert "mood" in data_folder(folder).classification
+
+
 # What is wrong with a folder: the file that is written over (None: removed), its content, the message.
 BROKEN = {
     "missing column": (
@@ -70,6 +79,10 @@ BROKEN = {
         "{path} has labels that the training data has not: '中性' (1 rows); training knows 利好, 利空: "
         "correct the labels, add rows with them to the training file, or put its labels.csv "
             "beside the file",
+    ),
+    "several labels only in test": (
+        "classification/mood/test.csv", "text,label\n甲,利好\n乙,利好|利空\n",
+        "{path} line 3 has several labels (利好|利空), the training data has one a row: choose one",
     ),
     "one label": (
         "classification/mood/train.csv", "text,label\n甲,利好\n",

@@ -133,10 +133,11 @@ def tasks(folder: Path, file: str, check: Any) -> dict[str, Path]:
 def check_classification(folder: Path) -> None:
     """Read a task's parts and check that no label comes up that training has not."""
     names = labeled.label_names(folder / "train.csv")
-    labels = labeled.label_list(labeled.read_examples(folder / "train.csv", names), names)
+    train = labeled.read_examples(folder / "train.csv", names)
+    labels, multi = labeled.label_list(train, names), labeled.is_multi_label(train)
     for path in (folder / "dev.csv", folder / "test.csv"):
         if path.exists():
-            labeled.check_labels(labeled.read_examples(path, names), labels, path)
+            labeled.check_labels(labeled.read_examples(path, names, multi), labels, path)
 
 
 def check_ner(folder: Path) -> None:
