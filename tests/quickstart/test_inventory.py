@@ -122,6 +122,10 @@ BROKEN = {
         "retrieval/full/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq0\tp0\t1\nq1\tp99\t1\n",
         "{path} line 3 names the passage 'p99', which corpus.jsonl lacks: add it or remove the line",
     ),
+    "unknown passage in dev": (
+        "retrieval/full/qrels/dev.tsv", "query-id\tcorpus-id\tscore\nq0\tp99\t1\n",
+        "{path} line 2 names the passage 'p99', which corpus.jsonl lacks: add it or remove the line",
+    ),
     "empty passages": (
         "retrieval/full/corpus.jsonl", '{"_id": "p0", "text": ""}\n',
         "{path} line 1 has '' for 'text': a text was expected; fill or drop the row",

@@ -158,6 +158,8 @@ def retrieval_set(folder: Path) -> RetrievalSet:
     trained, tested = benchmark.has_split(folder, "train"), benchmark.has_split(folder, "test")
     if tested or not trained:
         benchmark.load(folder, "test")
+    if tested and benchmark.has_split(folder, "dev"):
+        benchmark.load(folder, "dev")  # the hybrid's weight is chosen on it
     evaluated = folder if tested else None
     if (folder / TRAINING_FILE).exists():
         return RetrievalSet(evaluated, read_training_rows([folder / TRAINING_FILE])[0], None if tested else folder)
