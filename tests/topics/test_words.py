@@ -23,7 +23,7 @@ def tokenizer():
 SEGMENTERS = {
     "jieba": lambda tokenizer: Segmenter(),
     "dictionary": lambda tokenizer: Segmenter(["boss直聘", "at&t", "买入 评级"]),
-    "tokenizer": lambda tokenizer: Segmenter(["新能源"], (), tokenizer),
+    "tokenizer": lambda tokenizer: Segmenter(["新能源", "车 首", "源\t汽"], (), tokenizer),
 }
 ALPHABET = st.one_of(st.characters(), st.sampled_from("新能源汽车首次覆盖给予买入评级 \t\u3000ＡİabcB喆塔\ud800\x00"))
 
@@ -50,6 +50,18 @@ def test_blanks_do_not_shift_the_tokenizers_words(tokenizer):
     assert list(Segmenter((), (), tokenizer).pieces(["新能源汽车 公司研究 首次覆盖"])) == [
         ["新能源汽车", " ", "公司", "研究", " ", "首次覆盖"]
     ]
+
+
+def test_dictionary_entries_with_blanks_and_marks_are_kept_whole():
+    """jieba ends a word at them whatever its dictionary says (jieba's issues 300, 390, 749)."""
+    entries = ["*st华微", "morgan stanley", "碳化硅(sic)", "st*华", "人工智能/机器人", "华微电"]
+    segmenter = Segmenter(entries, ["公告"])
+    title = "*ST华微电子公告：Morgan Stanley、碳化硅（SiC）test*华人工智能/机器人"
+    assert next(segmenter.pieces([title])) == [
+        "*ST华微", "电子", "公告", "：", "Morgan Stanley", "、", "碳化硅（SiC）", "test", "*", "华", "人工智能/机器人",
+    ]  # fmt: skip
+    assert segmenter.words([title])[0][:3] == ["*st华微", "电子", "morgan stanley"]
+    assert next(pickle.loads(pickle.dumps(segmenter)).pieces(["华微电*ST华微"])) == ["华微电", "*ST华微"]
 
 
 def test_an_unknown_character_swallows_nothing(tokenizer):

@@ -5,6 +5,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ Span = tuple[int, int]
 
 HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]+")
 LETTER = re.compile(r"[^\W\d_]")
+IN_RUN = re.compile(r"(?<=[a-z0-9])(?=[a-z0-9])")
 FREQUENCY = re.compile(r"\s+\d+(\s+[a-z]+)?$")
 
 
@@ -71,6 +73,20 @@ def merge(length: int, base: Sequence[Span], others: Sequence[Span]) -> Iterator
         yield place, length
 
 
+def occurrences(text: str, words: dict[str, list[str]]) -> Iterator[Span]:
+    """Yield at each place the longest of the words (by first character) there, none that cuts a run of Latin or digits.
+
+    Linear: a place is compared with the words that begin with its character.
+    """
+    cuts = {place.start() for place in IN_RUN.finditer(text)}
+    for start, first in enumerate(text):
+        for word in words.get(first, ()):
+            end = start + len(word)
+            if text.startswith(word, start) and cuts.isdisjoint((start, end)):
+                yield start, end
+                break
+
+
 def holds_one(span: Span, others: Sequence[Span]) -> bool:
     """Tell whether one of the others, sorted and apart, lies within the span."""
     first = bisect.bisect_left(others, (span[0], span[0]))
@@ -87,15 +103,28 @@ class Segmenter:
         # Only whole Chinese words tell more than jieba: `##` pieces, single characters and [UNK] do not.
         self.domain = {number: word for word, number in vocabulary.items() if len(word) > 1 and HAN.fullmatch(word)}
         self.jieba: Any = None
+        self.uncut: dict[str, list[str]] = {}  # entries that jieba cuts all the same, by first character, longest first
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"jieba": None}
 
     def base_spans(self, text: str) -> list[Span]:
-        """Return jieba's spans, dictionary included; they cover the text."""
+        """Return jieba's spans, dictionary included; they cover the text.
+
+        jieba ends a word at blanks, brackets, slashes and the like, so it would never keep "*st华微" or "a b" whole.
+        """
         if self.jieba is None:
             self.jieba = segment.segmenter(self.dictionary)
-        return [(start, end) for _, start, end in self.jieba.tokenize(text)]
+            self.uncut = {}
+            for word in sorted(self.dictionary, key=len, reverse=True):
+                if len(self.jieba.cut(word)) > 1:
+                    self.uncut.setdefault(word[0], []).append(word)
+        spans = [(start, end) for _, start, end in self.jieba.tokenize(text)]
+        whole = list(occurrences(text, self.uncut)) if self.uncut else []
+        if not whole:
+            return spans
+        ends = sorted({end for _, end in spans} | {start for start, _ in whole})
+        return list(merge(len(text), list(pairwise([0, *ends])), whole))
 
     def domain_spans(self, texts: list[str]) -> list[list[Span]]:
         """Return for each text the spans of the tokenizer's own Chinese words."""
