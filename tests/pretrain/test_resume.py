@@ -112,15 +112,16 @@ def test_the_speed_is_that_of_this_call():
     assert (results["tokens_seen"], results["tokens_per_second"]) == (2400, 300)
 
 
-def test_a_saved_dataset_is_fingerprinted_by_its_rows(tiny_bert, tmp_path):
-    """Its arrow files, not the small JSON files beside them."""
+def test_a_saved_dataset_is_fingerprinted_by_its_rows(tiny_bert, corpus_file, tmp_path):
+    """Its arrow files, not the small JSON files beside them; the held-out texts are named too."""
     import datasets
 
     datasets.Dataset.from_dict({"text": ["央行下调存款准备金率。"] * 9}).save_to_disk(tmp_path / "saved")
-    run.main(flags(tmp_path / "saved", tmp_path / "out", "--model_name_or_path", tiny_bert, "--max_steps", "1"))
+    more = ("--model_name_or_path", tiny_bert, "--max_steps", "1", "--valid_data", str(corpus_file))
+    run.main(flags(tmp_path / "saved", tmp_path / "out", *more))
     results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     names = {path.rpartition("/")[2] for path in results["data"]}
-    assert names == {"data-00000-of-00001.arrow"}
+    assert names == {"data-00000-of-00001.arrow", "corpus.jsonl"}
 
 
 def test_a_checkpoint_of_weights_alone_is_not_gone_on_from(tiny_bert, corpus_file, tmp_path, capsys):

@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,6 +84,7 @@ def test_evaluation_stops_early_and_keeps_the_best(train_file, tiny_encoder, bei
     scores = [entry["eval_ndcg@10"] for entry in results["evaluations"]]
     best = scores.index(max(scores))
     assert results["best_ndcg@10"] == scores[best]
+    assert [Path(name).name for name in results["data"]] == ["train.jsonl", "corpus.jsonl", "queries.jsonl", "dev.tsv"]
     assert results["steps"] == 4 * len(scores) and (len(scores) == best + 3 or results["steps"] == 40)
     assert len(results["positive_rank"]) == results["steps"] and min(results["positive_rank"]) >= 1
     kept = encoder.load_sentence_transformer(str(out))

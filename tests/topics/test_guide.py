@@ -34,6 +34,8 @@ def flags(titles_csv, folder, *more):
 def test_listed_topics_take_their_titles_and_keep_their_names(tmp_path, titles_csv, flat_layout):
     (tmp_path / "list.txt").write_text("银行业务：银行 信贷 净息差\n汽车: 汽车 智能驾驶", encoding="utf-8")
     run.main(flags(titles_csv, tmp_path / "o", "--topic_list", str(tmp_path / "list.txt"), "--topic_similarity", "0.3"))
+    results = json.loads((tmp_path / "o" / "results.json").read_text(encoding="utf-8"))
+    assert list(results["data"]) == [str(titles_csv), str(tmp_path / "list.txt")]
     model = load_model(tmp_path / "o")
     named = {topic.name: topic.topic for topic in model.topics if topic.name}
     assert set(named) == {"银行业务", "汽车"} and len(model.topics) > 2

@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     export(model, tokenizer, output, dropout)
     results = summarise(trainer, before, after, resumed) | averaging
-    results["data"] = data["train_data"]
+    results["data"] = data["train_data"] | data.get("valid_data", {})
     files.write_text(output / "loss.svg", plots.svg(curve(trainer)))
     use = f'AutoModel.from_pretrained("{output.name}")'
     cards.write(output, output.name, use, ["fill-mask"], args.as_record(options, training_args), results)

@@ -54,9 +54,15 @@ def has_split(path: str | Path, split: str) -> bool:
     return (Path(path) / "qrels" / f"{split}.tsv").is_file()
 
 
+def parts(path: Path, split: str) -> list[Path]:
+    """Return the files that are read of a BEIR folder, or the file of labelled pairs itself."""
+    names = ("corpus.jsonl", "queries.jsonl", f"qrels/{split}.tsv")
+    return [path / name for name in names] if path.is_dir() else [path]
+
+
 def load_beir(folder: Path, split: str, template: str) -> Benchmark:
     """Return `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv` of a folder."""
-    paths = [folder / "corpus.jsonl", folder / "queries.jsonl", folder / "qrels" / f"{split}.tsv"]
+    paths = parts(folder, split)
     for path in paths[:2]:
         if not path.is_file():
             raise UserError(f"{folder} has no {path.name}: a BEIR folder holds corpus.jsonl, queries.jsonl and qrels/")

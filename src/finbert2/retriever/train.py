@@ -35,8 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     check_scores(rows, options)
     groups = Groups(rows, options.train_group_size, options.query_instruction, arguments.seed)
     batches(groups, options, arguments)  # refuses too few rows before claiming
-    data = files.expand(options.train_data, files.JSON_SUFFIXES)
-    args.claim(arguments.output_dir, options, arguments, facts=args.contents(*data) | training.step_facts(arguments))
+    facts = args.contents(*data_files(options)) | training.step_facts(arguments)
+    args.claim(arguments.output_dir, options, arguments, facts=facts)
     if args.is_finished(arguments.output_dir):
         log.info("%s holds the finished run: nothing to do", arguments.output_dir)
         uploads.publish(Path(arguments.output_dir or ""), arguments)
@@ -55,6 +55,12 @@ def main(argv: list[str] | None = None) -> None:
         counts["resumed_at_step"] = resumed
         finish(trainer, options, arguments, counts, time.monotonic() - start)
         uploads.publish(Path(arguments.output_dir or ""), arguments)
+
+
+def data_files(options: RetrieverArguments) -> list[Path]:
+    """Return the files of the rows, and of what is evaluated on during training."""
+    evaluated = benchmark.parts(Path(options.eval_data), options.eval_split) if options.eval_data else []
+    return [*files.expand(options.train_data, files.JSON_SUFFIXES), *(path for path in evaluated if path.is_file())]
 
 
 def check_evaluation(options: RetrieverArguments, arguments: RetrieverTrainingArguments) -> None:
@@ -177,7 +183,7 @@ def finish(
         **counts,
         **training.summary(trainer),
         "rows_per_second": (steps - counts["resumed_at_step"]) * training.rows_a_step(arguments) / seconds,
-        "data": files.fingerprint(files.expand(options.train_data, files.JSON_SUFFIXES)),
+        "data": files.fingerprint(data_files(options)),
     }
     use = f'SentenceTransformer("{output_dir.name}").encode(["美联储加息"], prompt_name="query")'
     results |= watched(trainer.state.log_history)

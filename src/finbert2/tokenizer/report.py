@@ -46,7 +46,7 @@ def write(
 ) -> None:  # fmt: skip
     """Write `words.csv`, `parity.jsonl`, `report.html` and, last, `results.json` into `output`.
 
-    `data` are the fingerprints of the corpus.
+    `data` are the fingerprints of the corpus and the user dictionary.
     """
     files.write_rows(output / "words.csv", word_rows(outcome))
     parity = parity_sentences(outcome.sample, options.seed)

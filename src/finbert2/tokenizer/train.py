@@ -102,6 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     encoder.save_tokenizer(extended, output)
     if options.base_model:
         grow_model(base, extended, sample, output, options)
+    data |= files.fingerprint(filter(None, [options.userdict]))
     report.write(output, base, extended, report.Outcome(found, sample, first, chosen, dropped), options, data, started)
 
 

@@ -148,7 +148,8 @@ def main(argv: list[str] | None = None) -> None:
         output.draw(folder, found, layout)
     if options.bertopic:
         save_for_bertopic(folder / "bertopic", titles, found, encoded)
-    sources = filter(None, [options.titles, options.embeddings, options.userdict, options.stopwords])
+    lists = options.userdict, options.stopwords, options.topic_list
+    sources = filter(None, [options.titles, options.embeddings, *lists])
     results = measure(titles, found) | stability.measured(
         found.vectors, titles.weights, found.labels, settings, options.stability_runs, found.guided
     )
