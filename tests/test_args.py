@@ -3,6 +3,7 @@ import errno
 import hashlib
 import json
 import logging
+import pickle
 
 import pytest
 
@@ -123,6 +124,9 @@ def test_secrets_are_written_nowhere(tmp_path):
     args.claim(tmp_path, Options(["a"]), training(tmp_path, hub_token="hf_geheim"))
     written = (tmp_path / "args.json").read_text()
     assert "hf_geheim" not in written and "hub_token" not in written and '"train_data"' in written
+    told = training(tmp_path, hub_token="hf_geheim")
+    assert b"hf_geheim" not in pickle.dumps(told)  # the Trainer writes it so into each checkpoint
+    assert told.hub_token == "hf_geheim" and pickle.loads(pickle.dumps(told)).hub_token is None
 
 
 @pytest.mark.parametrize(

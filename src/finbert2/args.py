@@ -82,6 +82,10 @@ class TrainingArguments(transformers.TrainingArguments):
         self.use_cpu = self.use_cpu or runtime.device() == "cpu"
         super().__post_init__()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a checkpoint's `training_args.bin` holds: no token."""
+        return self.__dict__ | dict.fromkeys(SECRETS)
+
     @property
     def wants_fsdp(self) -> bool:
         """Whether the flag or accelerate's configuration asks for FSDP."""

@@ -56,9 +56,12 @@ def test_training_lowers_the_loss_and_its_folder_opens_everywhere(train_file, ti
 
 
 def test_an_interrupted_run_resumes_to_the_same_weights(train_file, tiny_encoder, tmp_path, monkeypatch, capsys):
-    argv = flags(train_file, tiny_encoder, tmp_path / "a", "--max_steps", 12, "--mini_batch_tokens", 50)
+    more = ("--max_steps", 12, "--mini_batch_tokens", 50, "--hub_token", "hf_geheim")
+    argv = flags(train_file, tiny_encoder, tmp_path / "a", *more)
     run(argv)
     whole = (tmp_path / "a/model.safetensors").read_bytes()
+    written = (tmp_path / "a/checkpoint-12/training_args.bin").read_bytes()
+    assert b"output_dir" in written and b"hf_geheim" not in written
     for name in ("checkpoint-12", "results.json", "model.safetensors"):
         path = tmp_path / "a" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from finbert2 import encoder
+from finbert2.args import SECRETS
 from finbert2.retriever import ranking
 from finbert2.retriever.batches import Batches, Groups
 from finbert2.retriever.benchmark import Benchmark
@@ -35,6 +36,7 @@ class RetrieverTrainer(SentenceTransformerTrainer):
         self.groups, self.batches, self.contrastive = groups, batches, loss
         self.benchmark: Benchmark | None = None
         values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(arguments) if field.init}
+        values |= dict.fromkeys(SECRETS)  # each checkpoint holds these arguments
         super().__init__(
             model=model,
             args=SentenceTransformerTrainingArguments(**values),
