@@ -1,6 +1,7 @@
 """Loading models by name, with errors that help; sentence vectors of a plain BERT."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def test_a_missing_hub_model_says_how_to_go_on():
     assert message.startswith("the model 'nobody/no-such-model' could not be loaded (")
     assert message.endswith(
         "check the name and the network (HF_ENDPOINT names a mirror, HF_TOKEN a token), or download it elsewhere and "
-        "give the local folder"
+        f"give the local folder; there is no folder {Path('nobody/no-such-model').absolute()}"
     )
 
 

@@ -59,6 +59,7 @@ def load(loader: Callable[..., T], name: str, **options: Any) -> T:
         raise UserError(
             f"the model '{name}' could not be loaded ({first_line(error)}): check the name and the network "
             "(HF_ENDPOINT names a mirror, HF_TOKEN a token), or download it elsewhere and give the local folder"
+            f"{'' if folder.exists() else f'; there is no folder {folder.absolute()}'}"
         ) from None
     except ValueError as error:  # a kind of model or tokenizer that is not known here, or that wants another package
         said = " ".join(str(error).split()).partition(" Model type should be one of")[0]  # two hundred names follow

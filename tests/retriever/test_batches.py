@@ -119,6 +119,10 @@ def test_rows_that_cannot_share_a_batch():
     same = [data.TrainingRow("甲", ["一"], ["二", "三"]) for _ in range(4)]
     with pytest.raises(UserError, match="too many rows share queries or passages for batches of 2 without false"):
         list(Batches(Groups(same, 2, "", 0), 2))
+    pairs = [data.TrainingRow(f"甲{n}", [f"一{n}"], []) for n in range(260)]  # filled up with one another's positives
+    with pytest.raises(UserError, match="lower --per_device_train_batch_size or --train_group_size, remove duplicates"):
+        list(Batches(Groups(pairs, 15, "", 0), 64))
+    assert len(list(Batches(Groups(pairs, 2, "", 0), 64))) == len(list(Batches(Groups(pairs, 15, "", 0), 8))) // 8 == 4
 
 
 def test_a_row_that_waits_is_neither_drawn_nor_moved_for_each_step(monkeypatch):

@@ -91,6 +91,16 @@ def test_what_is_indexed_is_found(tmp_path, passages, tiny_encoder, capsys):
     )
     message = refused(capsys, search.main, [*where, "--query", "甲", "--filter", 'sector == "电子"', "--mode", "bm25"])
     assert message == "error: Milvus refused the search: unknown field 'sector' at column 1"
+    gone = tmp_path / "gone"
+    other.rename(gone)
+    where = ["--uri", tmp_path / "moved.db"]
+    call(index.main, "--model_name_or_path", gone, "--corpus", passages, *where)
+    gone.rename(other)
+    assert refused(capsys, search.main, [*where, "--query", "甲"]) == (
+        f"error: the collection 'passages' was indexed by the encoder in {gone}, which is not there: name the folder "
+        "where it lies now by --model_name_or_path, or search by --mode bm25"
+    )
+    assert hits(capsys, *where, "--query", "白酒", "--model_name_or_path", other)
 
 
 @pytest.fixture
@@ -174,6 +184,24 @@ def test_rows_of_one_id_are_counted(tmp_path, caplog):
     assert [record.getMessage() for record in caplog.records] == [
         f"{path}: 2 rows have the id of another row; of such rows the last one is kept"
     ]
+
+
+@pytest.mark.parametrize(
+    ("date", "told"),
+    [
+        ("2024/3/5", True),
+        ("2024-03-5", True),
+        ("2024年3月", True),
+        ("2024-03-05 9:30", False),
+        ("20240305", False),
+        (None, False),
+    ],
+)
+def test_a_date_that_a_filter_would_misplace_is_told_once(tmp_path, caplog, date, told):
+    corpus = jsonl(tmp_path / "d.jsonl", [{"text": "甲", "date": date}, {"text": "乙", "date": date}])
+    index.check_ids(str(corpus), 500)
+    said = f"{corpus} line 1 has the date {date}: --filter compares dates as text, write them as 2024-03-05"
+    assert caplog.messages == ([said] if told else [])
 
 
 def test_scores_are_signed_cosines(tmp_path):

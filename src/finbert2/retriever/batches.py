@@ -163,8 +163,9 @@ class Batches:
             if not left:
                 return
         raise UserError(
-            f"too many rows share queries or passages for batches of {self.size} without false "
-            "negatives: lower --per_device_train_batch_size or remove duplicates"
+            f"too many rows share queries or passages for batches of {self.size} without false negatives: lower "
+            "--per_device_train_batch_size or --train_group_size, remove duplicates, or give the rows negatives that "
+            "are no other row's positive (`retriever mine --candidate_pool`)"
         )
 
     def order(self, sources: Sequence[int], turn: int) -> list[Place]:

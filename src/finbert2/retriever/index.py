@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 OF_WINDOW = re.compile(r"(.*)#[1-9][0-9]*", re.DOTALL)  # the id of a document's further window, see `windowed`
+SHORT_DATE = re.compile(r"\s*\d{4}\D(?:\d|\d\d\D\d)(?!\d)")  # 2024/3/5: as text it stands after 2024/10/5
 
 
 @dataclasses.dataclass
@@ -166,13 +167,19 @@ def check_ids(path: str, window: int) -> None:
     """Raise `UserError` for an id that Milvus cannot hold, and for one that a window of another document would have.
 
     Before anything is encoded. An id such as `d#1` is welcome as long as there is no document `d`. Of rows with one id
-    the last is kept; their number is logged.
+    the last is kept; their number is logged. So is the first date that `--filter` would not put in its place.
     """
     import numpy as np
 
     windows_of: dict[str, tuple[str, str]] = {}  # what looks like a window's id, and where, by its document
     hashes = array("q")  # of the ids, 8 bytes each
+    told = False
     for row in files.read_rows(path):
+        if not told and SHORT_DATE.match(date := str(row.values.get("date"))):
+            log.warning(
+                "%s has the date %s: --filter compares dates as text, write them as 2024-03-05", row.place, date
+            )
+            told = True
         key = str(given_id(row) or "")
         if key:
             hashes.append(hash(key))

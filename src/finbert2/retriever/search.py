@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import sys
+from pathlib import Path
 from typing import Any, Literal
 
 from finbert2 import args, encoder, runtime, weights
+from finbert2.errors import UserError
 from finbert2.retriever import milvus
 
 
@@ -54,6 +56,11 @@ def main(argv: list[str] | None = None) -> None:
 def query_vectors(options: SearchArguments, model: dict[str, Any]) -> Any:
     """Return the queries' vectors (queries, width) by the model that indexed; refuse another one."""
     name = options.model_name_or_path or model["name"]
+    if not options.model_name_or_path and Path(name).is_absolute() and not Path(name).exists():
+        raise UserError(
+            f"the collection '{options.collection}' was indexed by the encoder in {name}, which is not there: name the "
+            "folder where it lies now by --model_name_or_path, or search by --mode bm25"
+        )
     loaded = encoder.SentenceEncoder(name)
     milvus.check_model(model, name, weights.fingerprint(name), options.collection)
     return loaded.encode(options.query, is_query=True)
