@@ -166,17 +166,19 @@ def test_what_is_no_file(tmp_path):
         (
             lambda row: row.require("label"),
             {"text": "甲", "lable": "1"},
-            "has no 'label': it has 'text', 'lable'; rename the column or field, or name yours by a flag",
+            "has no 'label': it has 'text', 'lable'; "
+            "rename the column or field, or name yours by a flag if there is one (-h)",
         ),
         (
             lambda row: row.require("query", "question"),
             {},
-            "has no 'query' or 'question': it has nothing; rename the column or field, or name yours by a flag",
+            "has no 'query' or 'question': it has nothing; "
+            "rename the column or field, or name yours by a flag if there is one (-h)",
         ),
         (
             lambda row: row.require("label"),
             {"text": "甲", "label": None},
-            "has no 'label': it has 'text'; rename the column or field, or name yours by a flag",
+            "has no 'label': it has 'text'; rename the column or field, or name yours by a flag if there is one (-h)",
         ),
         (lambda row: row.text("text"), {"text": " "}, "has ' ' for 'text': a text was expected; fill or drop the row"),
         (lambda row: row.text("text"), {"text": 3}, "has 3 for 'text': a text was expected; fill or drop the row"),
@@ -198,7 +200,8 @@ def test_values_that_are_there(tmp_path):
 def test_a_csv_row_that_ends_early(tmp_path):
     path = write(tmp_path / "a.csv", "text,label\n甲\n")
     assert message(lambda: next(files.read_rows(path)).require("label")) == (
-        f"{path} line 2 has no 'label': it has 'text'; rename the column or field, or name yours by a flag"
+        f"{path} line 2 has no 'label': it has 'text'; "
+        "rename the column or field, or name yours by a flag if there is one (-h)"
     )
 
 

@@ -87,7 +87,8 @@ def test_a_saved_dataset_is_the_same_corpus_when_somebody_has_mapped_it(tmp_path
 def test_documents_without_a_text(tmp_path):
     path = write(tmp_path / "a.jsonl", '{"text": "甲"}\n{"body": "乙"}\n')
     assert message(list, files.read_documents([path])) == (
-        f"{path} line 2 has no 'text': it has 'body'; rename the column or field, or name yours by a flag"
+        f"{path} line 2 has no 'text': it has 'body'; "
+        "rename the column or field, or name yours by a flag if there is one (-h)"
     )
     write(path, '{"text": ["甲"]}\n')
     assert message(list, files.read_documents([path])) == (f"{path} line 1 has ['甲'] for 'text': a text was expected")

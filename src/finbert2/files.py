@@ -43,7 +43,7 @@ class Row:
         wanted = " or ".join(f"'{column}'" for column in columns)
         raise UserError(
             f"{self.place} has no {wanted}: it has {self.filled() or 'nothing'}; "
-            "rename the column or field, or name yours by a flag"
+            "rename the column or field, or name yours by a flag if there is one (-h)"
         )
 
     def filled(self) -> str:

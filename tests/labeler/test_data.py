@@ -84,7 +84,8 @@ def test_order_of_labels(labels, names, expected):
     [
         (
             "text,lable\n甲,1\n",
-            "{path} line 2 has no 'label': it has 'text', 'lable'; rename the column or field, or name yours by a flag",
+            "{path} line 2 has no 'label': it has 'text', 'lable'; "
+            "rename the column or field, or name yours by a flag if there is one (-h)",
         ),
         ("text,label\n甲,1\n乙,\n", "{path} line 3 has an empty label: fill it in or drop the row"),
         ("text,label\n ,1\n", "{path} line 2 has ' ' for 'text': a text was expected; fill or drop the row"),

@@ -11,7 +11,7 @@ from finbert2.retriever.data import read_training_rows
 
 from .conftest import TOPICS, beir, jsonl, training_rows, write
 
-NAMES = "rename the column or field, or name yours by a flag"
+NAMES = "rename the column or field, or name yours by a flag if there is one (-h)"
 
 
 def message(call, *arguments) -> str:

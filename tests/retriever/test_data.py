@@ -112,7 +112,7 @@ def test_qrels_with_an_unknown_id(beir):
     path.write_text("query\tcorpus-id\tscore\nq1\tp1\t1\n")
     assert message(benchmark.load, beir, "test") == (
         f"{path} line 2 has no 'query-id': it has 'query', 'corpus-id', 'score'; "
-        "rename the column or field, or name yours by a flag"
+        "rename the column or field, or name yours by a flag if there is one (-h)"
     )
     path.write_text("query-id\tcorpus-id\tscore\nq1\tp1\t0\n")
     assert message(benchmark.load, beir, "test") == (
