@@ -5,20 +5,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # a fresh clone works without installing
 
-from finbert2.errors import UserError
+from finbert2 import args
+from finbert2.labeler.inputs import read_standard_input
 from finbert2.labeler.model import Labeler
 
 
-def main() -> None:
+@args.command
+def main(argv: list[str] | None = None) -> None:
     """Print the label, its probability and the text of each text."""
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    model, texts = sys.argv[1], sys.argv[2:] or [line.strip() for line in sys.stdin if line.strip()]
-    try:
-        predictions = Labeler.from_pretrained(model).predict(texts)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    for text, prediction in zip(texts, predictions, strict=True):
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__, file=sys.stdout if words else sys.stderr)
+        sys.exit(0 if words else 2)
+    model, texts = words[0], words[1:] or [line.strip() for _, line in read_standard_input() if line.strip()]
+    for text, prediction in zip(texts, Labeler.from_pretrained(model).predict(texts), strict=True):
         print(f"{prediction.label}\t{prediction.score:.4f}\t{text}")
 
 

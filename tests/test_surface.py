@@ -144,13 +144,16 @@ def test_ctrl_c_while_a_stage_is_imported_prints_no_traceback(monkeypatch, capsy
 
 
 def test_sequence_inference_keeps_the_originals_use():
-    """Without a model it explains itself."""
+    """Without a model it explains itself; a mistake ends as those of the commands do."""
     script = ROOT / "Fin-labeler" / "sequence_inference.py"
     out = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
-    assert out.returncode == 1
+    assert out.returncode == 2
     assert "python sequence_inference.py MODEL [TEXT ...]" in out.stderr
     out = subprocess.run([sys.executable, str(script), "./nowhere", "涨"], capture_output=True, text=True, check=False)
-    assert out.returncode == 1 and out.stderr.startswith("error: ./nowhere is not a model folder")
+    assert out.returncode == 2 and out.stderr.startswith("error: ./nowhere is not a model folder")
+    command = [sys.executable, str(script), "./nowhere"]
+    broken = subprocess.run(command, input=b"\xd6\xd0\n", capture_output=True, check=False)
+    assert broken.returncode == 2 and broken.stderr.startswith(b"error: standard input, line 1, is not UTF-8")
 
 
 def test_requirements_have_floors_and_ceilings_and_reasons():
