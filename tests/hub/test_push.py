@@ -143,13 +143,16 @@ def test_a_card_names_no_path_of_the_checkpoint(tmp_path):
         assert f"| model_name_or_path | {told} |" in card and str(tmp_path) not in card
 
 
-def test_data_gets_a_card_that_names_no_path(tmp_path):
+def test_data_gets_a_card_that_names_no_path(tmp_path, capsys):
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "0.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
     (tmp_path / "dropped").mkdir()
     (tmp_path / "dropped" / "table.jsonl").write_text('{"text": "b"}\n', encoding="utf-8")
     record = {"documents_in": 9, "documents_out": 1, "dropped": {"too_short": 8}, "data": {"/home/me/x.jsonl": {}}}
     (tmp_path / "results.json").write_text(json.dumps(record), encoding="utf-8")
+    call("--folder", tmp_path, "--repo", "me/corpus", "--kind", "dataset", "--dry_run", "True")
+    assert "README.md, a card that is written first" in capsys.readouterr().out
+    assert not (tmp_path / "README.md").exists()
     call("--folder", tmp_path, "--repo", "me/corpus", "--kind", "dataset", "--private", "false")
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\nlanguage: zh\n") and "# corpus" in card and "/home/me" not in card

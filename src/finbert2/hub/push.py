@@ -85,6 +85,8 @@ def going_up(folder: Path, kind: str) -> list[Path]:
 def listing(folder: Path, kind: str) -> str:
     """Return a line a file: whether it goes up or stays, its bytes, its name; the sums at the end."""
     up, sums, lines = set(going_up(folder, kind)), {"goes up": 0, "stays": 0}, []
+    if kind == "dataset" and not (folder / "README.md").exists():
+        lines.append(f"goes up {'':>15} README.md, a card that is written first\n")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         fate, size = "goes up" if path in up else "stays", path.stat().st_size
         sums[fate] += size
