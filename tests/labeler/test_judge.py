@@ -126,7 +126,10 @@ def test_rivals_by_name_are_in_memory_one_at_a_time(monkeypatch):
     alive, most = weakref.WeakSet(), []
 
     class Stub:
-        settings = types.SimpleNamespace(temperature=1.0)
+        settings, labels = types.SimpleNamespace(temperature=1.0), LABELS
+
+        def require(self, task):
+            pass
 
         def logits(self, texts):
             most.append(len(alive))

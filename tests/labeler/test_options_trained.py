@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from finbert2.errors import UserError
-from finbert2.labeler import predict, repeat, train
+from finbert2.labeler import judge, predict, repeat, train
 from finbert2.labeler.features import Task
 from finbert2.labeler.fit import load_model
 from finbert2.labeler.model import Labeler
@@ -162,8 +162,8 @@ def classifier_folder(tiny_bert, folder):
     return folder
 
 
-def test_what_cannot_be_judged_is_refused_before_training(tiny_bert, tmp_path, capsys, monkeypatch):
-    """A tagger beside a classifier, and a precision that thresholds of several labels do not aim at."""
+def test_what_cannot_be_judged_is_refused_before_training(tiny_bert, tmp_path, capsys, monkeypatch, caplog):
+    """A tagger or other labels beside a classifier, and a precision that thresholds of several labels do not aim at."""
     monkeypatch.setattr(train, "fit", None)
     write_csv(tmp_path / "train.csv", [("涨", "利好|中性"), ("跌", "利空"), ("平", "中性"), ("升", "利好")] * 5)
     rows = tmp_path / "train.csv"
@@ -178,4 +178,14 @@ def test_what_cannot_be_judged_is_refused_before_training(tiny_bert, tmp_path, c
     assert refused(capsys, train.main, *command, "--compare", tmp_path / "tagger") == (
         "error: this model is for ner, classification was asked of it: name another model folder\n"
     )
+    load_model(tiny_bert, Task("classification", ["LABEL_0", "LABEL_1"], False, [], [])).save_pretrained(tmp_path / "x")
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path / "x")
+    assert refused(capsys, train.main, *command, "--compare", tmp_path / "x") == (
+        f"error: --compare {tmp_path}/x answers LABEL_0, LABEL_1, the task's labels are 中性, 利好, 利空: every answer "
+        "would be wrong; give it these names by id2label in its config.json\n"
+    )
+    load_model(tiny_bert, Task("classification", ["利好", "LABEL_1"], False, [], [])).save_pretrained(tmp_path / "x")
+    with caplog.at_level("WARNING"):
+        assert judge.opened(str(tmp_path / "x"), ["中性", "利好", "利空"]).labels == ["利好", "LABEL_1"]
+    assert caplog.messages == [f"--compare {tmp_path}/x never answers 中性, 利空: such rows count as wrong"]
     assert not (tmp_path / "o").exists()

@@ -1,14 +1,18 @@
 """A labeler's answers to a test file, judged beside others' on the same rows."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from finbert2.errors import UserError
 from finbert2.labeler import audit, baselines, calibrate, data, metrics
 from finbert2.labeler.features import Task
 from finbert2.labeler.model import Labeler
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,16 +50,35 @@ def judge(
     if task.kind == "ner":
         return tagger(task, tags(main, task.test) if isinstance(main, Labeler) else main, seen)
     others = plain(task) if baselines else {}
-    others |= {name: answers(one, task.test) for name, one in rivals.items()}
+    others |= {
+        name: answers(opened(one, task.labels) if isinstance(one, str) else one, task.test)
+        for name, one in rivals.items()
+    }
     return classifier(task, answers(main, task.test), others, seen)
 
 
-def answers(labeler: str | Labeler | Answers, rows: Sequence[data.Example]) -> Answers:
-    """Return the answers to rows of a classifier, opened if it is a name; as they are if they were given."""
+def opened(name: str, labels: Sequence[str]) -> Labeler:
+    """Open a classifier to compare with, and log which of the task's labels it lacks.
+
+    Raises `UserError` for a tagger, and for one that has none of them: by other names every answer would be wrong.
+    """
+    labeler = Labeler.from_pretrained(name)
+    labeler.require("classification")
+    missing = [label for label in labels if label not in labeler.labels]
+    if len(missing) == len(labels):
+        raise UserError(
+            f"--compare {name} answers {', '.join(labeler.labels[:30])}, the task's labels are "
+            f"{', '.join(labels[:30])}: every answer would be wrong; give it these names by id2label in its config.json"
+        )
+    if missing:
+        log.warning("--compare %s never answers %s: such rows count as wrong", name, ", ".join(missing[:30]))
+    return labeler
+
+
+def answers(labeler: Labeler | Answers, rows: Sequence[data.Example]) -> Answers:
+    """Return the answers to rows of a classifier; as they are if they were given."""
     if isinstance(labeler, Answers):
         return labeler
-    if isinstance(labeler, str):
-        labeler = Labeler.from_pretrained(labeler)
     logits = labeler.logits([row.text for row in rows])
     predictions = labeler.decide(logits)
     return Answers(

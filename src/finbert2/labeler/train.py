@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(
             "--target_precision is for tasks of one label a row: of several, each has its best F1's threshold"
         )
-    rivals = {name: rival(name) for name in options.compare}
+    rivals = {name: judge.opened(name, task.labels) for name in options.compare}  # refused now, not after the training
     args.claim(output, options, training_args, facts=contents(options) | training.step_facts(training_args))
     if args.is_finished(output):
         log.info("%s holds the finished run: nothing to do", output)
@@ -65,13 +65,6 @@ def contents(options: LabelerArguments) -> dict[str, str]:
     """Return what tells a run from one on the same files with other rows in them."""
     names = Path(options.train_data).with_name(data.NAMES_FILE)
     return args.contents(options.train_data, options.dev_data, options.test_data, str(names))
-
-
-def rival(name: str) -> Labeler:
-    """Open a classifier to compare with; a tagger is refused now, not after the training."""
-    labeler = Labeler.from_pretrained(name)
-    labeler.require("classification")
-    return labeler
 
 
 def write(
