@@ -1,6 +1,7 @@
 import dataclasses
 import errno
 import hashlib
+import importlib
 import json
 import logging
 import pickle
@@ -229,3 +230,32 @@ def test_fsdp_is_refused_before_anything_is_trained(options, tmp_path, monkeypat
 def test_uploads_on_the_way_are_refused(options, tmp_path):
     with pytest.raises(ValueError, match="^--hub_strategy and --hub_always_push: only the finished folder is uploaded"):
         training(tmp_path, **options)
+
+
+MEASURING = {
+    "labeler.evaluate": ("--model_name_or_path", "m", "--test_data", "t.csv"),
+    "pretrain.evaluate": ("--model_name_or_path", "m", "--valid_data", "v.jsonl"),
+    "retriever.evaluate": ("--data", "d"),
+    "tokenizer.evaluate": ("--tokenizers", "t", "--texts", "x.txt"),
+    "topics.compare": ("--runs", "r"),
+    "topics.update": ("--model_dir", "m", "--titles", "t.csv"),
+}
+
+
+@pytest.mark.parametrize("verb", MEASURING)
+def test_a_run_keeps_its_results_when_it_is_measured_in_its_own_folder(verb, tmp_path, capsys):
+    args.claim(tmp_path, Options(["a"]))
+    command = importlib.import_module(f"finbert2.{verb}").main
+    with pytest.raises(SystemExit) as stopped:
+        command([*MEASURING[verb], "--output_dir", str(tmp_path)])
+    assert stopped.value.code == 2 and capsys.readouterr().err == (
+        f"error: --output_dir {tmp_path} holds a run, whose results.json would be written over: name another folder\n"
+    )
+
+
+def test_a_folder_with_the_results_of_another_command_is_no_finished_run(tmp_path):
+    """An evaluation's, say: training there said that nothing was to do."""
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(UserError, match="holds the results of another command: choose another --output_dir"):
+        args.claim(tmp_path, Options(["a"]))
+    assert not (tmp_path / "args.json").exists()

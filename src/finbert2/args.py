@@ -177,6 +177,8 @@ def claim(output_dir: str | Path, *parsed: Any, facts: dict[str, Any] | None = N
     folder that holds the same run is accepted: training then resumes in it. Raises `UserError` naming what differs.
     """
     path, record, now = Path(output_dir) / "args.json", as_record(*parsed), facts or {}
+    if is_finished(output_dir) and not path.exists():
+        raise UserError(f"{output_dir} holds the results of another command: choose another --output_dir")
     if path.exists():
         earlier = json.loads(path.read_text(encoding="utf-8"))
         then = earlier.pop("facts", {})
@@ -204,6 +206,14 @@ def spare_input(output: str | Path, *inputs: str | Path) -> None:
     """Raise `UserError` if a command would write over what it reads."""
     if any(Path(path).exists() and Path(path).resolve() == Path(output).resolve() for path in inputs):
         raise UserError(f"--output {output} is the file that is read: name another")
+
+
+def spare_run(output_dir: str | Path) -> None:
+    """Raise `UserError` if a command would write over the results of the run that made its folder."""
+    if (Path(output_dir) / "args.json").exists():
+        raise UserError(
+            f"--output_dir {output_dir} holds a run, whose results.json would be written over: name another folder"
+        )
 
 
 def is_finished(output_dir: str | Path) -> bool:

@@ -69,6 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     if options.model_name_or_path is None and server.endpoint is None:
         raise UserError("nothing to measure: name --model_name_or_path, or --endpoint and --llm_model")
+    args.spare_run(options.output_dir)
     started = time.perf_counter()
     labeler = Labeler.from_pretrained(options.model_name_or_path) if options.model_name_or_path else None
     task = read_task(labeler, options, server.task)

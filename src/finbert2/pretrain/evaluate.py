@@ -47,6 +47,7 @@ class EvaluationArguments:
 def main(argv: list[str] | None = None) -> None:
     """Measure a checkpoint on held-out text."""
     (options,) = args.parse("pretrain evaluate", __doc__ or "", argv, EvaluationArguments)
+    args.spare_run(options.output_dir)
     started = time.perf_counter()
     from finbert2.pretrain.data import fingerprint, load_windows
 

@@ -81,6 +81,7 @@ class EvaluationArguments:
 def main(argv: list[str] | None = None) -> None:
     """Read the benchmark, rank by each model, measure, write runs, results and a table."""
     (options,) = args.parse("retriever evaluate", __doc__ or "", argv, EvaluationArguments)
+    args.spare_run(options.output_dir)
     start = time.monotonic()
     full = benchmark.load(options.data, options.split, options.passage_template)
     test = benchmark.sample(full, options.max_queries, options.max_passages, options.seed)

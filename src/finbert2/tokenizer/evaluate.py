@@ -30,6 +30,7 @@ class EvaluationArguments:
 def main(argv: list[str] | None = None) -> None:
     """Compare tokenizers on the same texts."""
     (options,) = args.parse("tokenizer evaluate", __doc__ or "", argv, EvaluationArguments)
+    args.spare_run(options.output_dir)
     started = time.perf_counter()
     sources = {path: read(path, options) for path in options.texts}
     jieba = segmenter()

@@ -34,6 +34,7 @@ class CompareArguments:
 def main(argv: list[str] | None = None) -> None:
     """Tell runs of the same titles apart by the flags they differ in; seeds alone make no row."""
     (options,) = args.parse("topics compare", __doc__ or "", argv, CompareArguments)
+    args.spare_run(options.output_dir)
     started = time.perf_counter()
     found = [read_run(Path(folder)) for folder in options.runs]
     refuse_other_titles(found)

@@ -39,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(
             "--output_dir is the model's own folder: a second update would count its titles twice; name another"
         )
+    args.spare_run(output)
     titles = read_titles(options.titles, options.title_column)
     model = load_model(Path(options.model_dir), options.model_name_or_path)
     data = files.fingerprint([options.titles])
