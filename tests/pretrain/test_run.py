@@ -114,6 +114,11 @@ def test_evaluate_agrees_with_the_run(tiny_bert, corpus_file, tmp_path, capsys):
             ["--hidden_size", "256"],
             "--hidden_size 256 is no multiple of --num_attention_heads 12: give both, heads of 64 are usual",
         ),
+        (
+            ["--model_name_or_path", "m", "--num_hidden_layers", "4"],
+            "--num_hidden_layers is for a model from scratch, m has its own: leave it out, or start anew by "
+            "--model_name_or_path '' --tokenizer_name TOKENIZER",
+        ),
         ([], "give --model_name_or_path to go on from a checkpoint, or --tokenizer_name to start anew"),
     ],
 )

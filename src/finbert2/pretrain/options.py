@@ -9,6 +9,7 @@ from finbert2.errors import UserError
 DEFAULT_RATIO = {"mlm": 0.15, "retromae": 0.30}
 MEASURES = ("loss_per_token", "loss_per_char", "pseudo_perplexity", "masked_accuracy")
 LONGEST_ROW = 2**16  # the masker's keys have 16 bits for a place
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
 RETROMAE_ONLY = ("hide_whole_words", "bag_of_words_weight", "cls_words_weight", "frozen_encoder_steps")
 
 
@@ -54,6 +55,12 @@ class PretrainingArguments:
         """Fill in the objective's ratio; refuse what contradicts itself."""
         if not self.model_name_or_path and not self.tokenizer_name:
             raise ValueError("give --model_name_or_path to go on from a checkpoint, or --tokenizer_name to start anew")
+        for name in SIZES:
+            if self.model_name_or_path and getattr(self, name) != getattr(type(self), name):
+                raise ValueError(
+                    f"--{name} is for a model from scratch, {self.model_name_or_path} has its own: leave it out, "
+                    "or start anew by --model_name_or_path '' --tokenizer_name TOKENIZER"
+                )
         if not self.model_name_or_path and self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"--hidden_size {self.hidden_size} is no multiple of --num_attention_heads {self.num_attention_heads}: "
