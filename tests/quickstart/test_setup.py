@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import pytest
+from transformers import RobertaConfig
 
 from finbert2.quickstart import run
 
@@ -74,3 +75,17 @@ def test_a_models_folder_is_relative_to_where_the_user_stands(tmp_path, monkeypa
     monkeypatch.delenv("FINBERT2_CALLED_FROM")
     monkeypatch.chdir(tmp_path)
     assert run.QuickstartArguments(model="outputs/mlm").model == str(tmp_path / "outputs" / "mlm")
+
+
+def test_a_checkpoint_of_another_kind_is_refused_before_the_first_step(tmp_path, capsys):
+    """Not after corpus and tokenizer, by the name of a folder that these made."""
+    RobertaConfig().save_pretrained(tmp_path / "roberta")
+    for model, told in (
+        ("roberta", "is a 'roberta' model: a BERT checkpoint was expected\n"),
+        ("none", "is not a model folder"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            run.main(["--model", str(tmp_path / model), "--output_dir", str(tmp_path / "out")])
+        assert stopped.value.code == 2
+        assert capsys.readouterr().err.startswith(f"error: {tmp_path / model} {told}")
+    assert not (tmp_path / "out").exists()

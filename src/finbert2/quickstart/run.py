@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from finbert2 import args, files, runtime
+from finbert2 import args, encoder, files, runtime
 from finbert2.errors import UserError
 from finbert2.quickstart import inventory, plan, report, schedule
 from finbert2.quickstart.inventory import Inventory
@@ -52,6 +52,8 @@ def main(argv: list[str] | None = None) -> None:
         )
     folder = str(from_the_user(folder)) if folder else None
     found = inventory.data_folder(Path(folder)) if folder else inventory.sample_data(ROOT)
+    if options.model:
+        need_bert(options.model)
     output = Path(options.output_dir).resolve()
     begin(output, found, options.model)
     prepare_samples(found, output)
@@ -65,6 +67,15 @@ def main(argv: list[str] | None = None) -> None:
     files.write_json(output / "results.json", results)
     files.write_text(output / "report.html", report.page(output, results, folder))
     sys.stdout.write(report.table(results) + f"\nreport: {output / 'report.html'}\n")
+
+
+def need_bert(name: str) -> None:
+    """Raise `UserError` now, and not after corpus and tokenizer, for a checkpoint that is none or another kind."""
+    from transformers import AutoConfig
+
+    kind = encoder.load(AutoConfig.from_pretrained, name).model_type
+    if kind != "bert":
+        raise UserError(f"{name} is a '{kind}' model: a BERT checkpoint was expected")
 
 
 def peak_memory_gib(steps: Sequence[Step]) -> float:
