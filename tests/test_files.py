@@ -127,6 +127,12 @@ def test_what_is_not_utf_8_is_named_by_its_line(tmp_path, before):
     )
 
 
+@pytest.mark.parametrize("mark", ["utf-16-le", "utf-16-be"])
+def test_excels_unicode_text_is_converted_from_utf_16(tmp_path, mark):
+    path = write(tmp_path / "a.txt", "\ufefftitle\tdate\r\n利润\t2024/1/5\r\n".encode(mark))
+    assert message(read, path).endswith("for example: iconv -f UTF-16 -t UTF-8 a.txt > a.utf8.txt")
+
+
 def test_a_file_that_ends_inside_a_character(tmp_path):
     path = write(tmp_path / "a.txt", "甲\n乙".encode()[:-1])
     assert message(read, path).startswith(f"{path} line 2 is not UTF-8 (unexpected end of data, byte 0xe4): ")

@@ -1,5 +1,7 @@
 """What is not text: bytes that are not UTF-8, and halves of characters."""
 
+import codecs
+import functools
 import json
 import re
 import shlex
@@ -9,9 +11,12 @@ from typing import Any
 HALF = re.compile(r"\\u[dD][89a-fA-F]")  # JSON's spelling of half a character, such as of an emoji that was cut
 
 
+@functools.lru_cache(maxsize=64)  # with `--errors skip` every such line asks
 def conversion(path: Path) -> str:
-    """Return the command that makes UTF-8 of a file in China's usual other encoding."""
-    return f"iconv -f GB18030 -t UTF-8 {shlex.quote(path.name)} > {shlex.quote(f'{path.stem}.utf8{path.suffix}')}"
+    """Return the command that makes UTF-8 of a file in China's usual other encoding, or in Excel's "Unicode text"."""
+    with path.open("rb") as file:
+        encoding = "UTF-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "GB18030"
+    return f"iconv -f {encoding} -t UTF-8 {shlex.quote(path.name)} > {shlex.quote(f'{path.stem}.utf8{path.suffix}')}"
 
 
 def flaw(line: str) -> UnicodeDecodeError | None:
