@@ -11,7 +11,7 @@ RECIPE = (
     "model_name_or_path", "objective", "task", "num_train_epochs", "max_steps", "per_device_train_batch_size",
     "gradient_accumulation_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay",
     "max_seq_length", "mask_ratio", "train_group_size", "temperature", "query_instruction", "query_max_len",
-    "passage_max_len", "bf16", "seed",
+    "passage_max_len", "bf16", "base_model", "num_added_tokens", "embedding_init", "seed",
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def write(
 
 def told(name: str, value: Any) -> Any:
     """Return an option as a card tells it: of a checkpoint's folder the name alone."""
-    if name == "model_name_or_path" and value and Path(value).is_dir():
+    if name in ("model_name_or_path", "base_model") and value and Path(value).is_dir():
         return Path(value).resolve().name
     return value
 

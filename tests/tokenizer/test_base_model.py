@@ -1,10 +1,12 @@
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 
 from finbert2 import files
 from finbert2.errors import UserError
+from finbert2.hub import push
 from finbert2.tokenizer import train
 from finbert2.tokenizer.base_tokenizer import train_base
 
@@ -18,6 +20,9 @@ def test_a_model_is_grown_with_its_tokenizer(corpus, tmp_path, tiny_bert):
     trained(corpus, tmp_path / "o", "--base_model", tiny_bert, "--num_added_tokens", "9")
     model, base = (AutoModelForMaskedLM.from_pretrained(name) for name in (tmp_path / "o", tiny_bert))
     tokenizer, first = load(tmp_path / "o"), base.config.vocab_size
+    push.check(tmp_path / "o", "model")  # it has a card, as every model that is written
+    card = (tmp_path / "o" / "README.md").read_text(encoding="utf-8")
+    assert f"| base_model | {Path(tiny_bert).name} |" in card and "| num_added_tokens | 9 |" in card
     assert model.config.vocab_size == len(tokenizer) == first + 9
     assert set(WORDS).isdisjoint(row.values["word"] for row in files.read_rows(tmp_path / "o" / "words.csv"))
     rows, old = model.get_input_embeddings().weight, base.get_input_embeddings().weight

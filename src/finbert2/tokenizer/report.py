@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finbert2 import files, pages, plots, runtime
+from finbert2 import cards, files, pages, plots, runtime
 from finbert2.segment import LONGEST, segmenter, word_boundaries
 from finbert2.tokenizer.choose import Choice
 from finbert2.tokenizer.extend import MARKS
@@ -44,7 +44,7 @@ def write(
     output: Path, base: "PreTrainedTokenizerBase", extended: "PreTrainedTokenizerBase", outcome: Outcome,
     options: "TokenizerArguments", data: dict[str, Any], started: float,
 ) -> None:  # fmt: skip
-    """Write `words.csv`, `parity.jsonl`, `report.html` and, last, `results.json` into `output`.
+    """Write `words.csv`, `parity.jsonl`, `report.html`, of a grown checkpoint its card, and, last, `results.json`.
 
     `data` are the fingerprints of the corpus and the user dictionary.
     """
@@ -65,6 +65,9 @@ def write(
         "skipped_first": list(outcome.found.skipped)[:SKIPPED_NAMED],
         "data": data,
     }
+    if options.base_model:
+        use = f'AutoModel.from_pretrained("{output.name}")'
+        cards.write(output, output.name, use, ["fill-mask"], dataclasses.asdict(options), results)
     results |= runtime.circumstances(options.seed, time.perf_counter() - started)
     files.write_text(output / "report.html", page(outcome, results))
     files.write_json(output / "results.json", results)
