@@ -161,7 +161,7 @@ def expand(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES)
     found: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise UserError(f"{path} does not exist")
+            raise UserError(f"{path.absolute()} does not exist")
         inside = [path]
         if path.is_dir():
             inside = sorted(p for p in files_in(path) if lines.suffix(p) in suffixes and p.is_file())

@@ -79,7 +79,8 @@ def numbered(path: Path) -> Iterator[tuple[int, str, UnicodeDecodeError | None]]
     Raises `UserError` naming a file that is missing or damaged.
     """
     if not path.is_file():
-        raise UserError(f"{path} does not exist" if not path.exists() else f"{path} is a folder, a file was expected")
+        missing = f"{path.absolute()} does not exist"  # scripts change to their own folder: say where it was looked for
+        raise UserError(f"{path} is a folder, a file was expected" if path.exists() else missing)
     with unpacked(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
         for number, line in enumerate(text, start=1):

@@ -19,7 +19,7 @@ def opened(path: Path) -> Iterator[Any]:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file
     except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
+        raise UserError(f"{path.absolute()} does not exist") from None
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise UserError(f"{path} is not Parquet ({first_line(error)}): make or fetch it anew") from None
 
