@@ -42,6 +42,16 @@ def test_run_finds_planted_topics_and_writes_everything(finished, capsys):
     assert list(finished.glob("*.pkl")) == [] and not (finished / "map.svg").exists()
 
 
+def test_an_empty_flag_is_none(tmp_path, titles_csv, flat_layout):
+    """So run_topics.sh's own model and lists are taken back: predict took the folder one stood in for the encoder."""
+    more = ("--model_name_or_path", "", "--userdict", "", "--stopwords", "", "--topic_list", "")
+    run.main(["--titles", str(titles_csv), "--output_dir", str(tmp_path / "o"), *BY_WORDS, *more])
+    assert json.loads((tmp_path / "o" / "topics.json").read_text(encoding="utf-8"))["encoder"] is None
+    new = ["--model_dir", str(tmp_path / "o"), "--titles", str(titles_csv), "--output", str(tmp_path / "new.csv")]
+    predict.main(new)
+    assert len(table(tmp_path / "new.csv")) == 200
+
+
 def test_predict_says_what_the_run_said(finished, titles_csv, tmp_path):
     predict.main(["--model_dir", str(finished), "--titles", str(titles_csv), "--output", str(tmp_path / "out.csv")])
     ran, predicted = table(finished / "titles_topics.csv"), table(tmp_path / "out.csv")

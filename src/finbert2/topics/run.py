@@ -78,14 +78,20 @@ class TopicArguments:
     seed: int | None = args.option("seed of UMAP, SVD and k-means (reading: 42, paper: 22)", default=None)
 
     def __post_init__(self) -> None:
-        """Fill unset flags from the preset; refuse what cannot be."""
+        """Fill unset flags from the preset; refuse what cannot be. '' takes back what run_topics.sh names."""
+        for field in dataclasses.fields(self):
+            if field.default is None and getattr(self, field.name) == "":
+                setattr(self, field.name, None)
         for name, value in PRESETS[self.preset].items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
         if not 0 <= self.weight <= 1 or not 0 <= self.outlier_quantile < 1:
             raise ValueError("--lexical_weight lies between 0 and 1, --outlier_quantile between 0 and below 1")
         if self.model_name_or_path and self.embeddings:
-            raise ValueError("--model_name_or_path and --embeddings are two sources of vectors: give one")
+            raise ValueError(
+                "--model_name_or_path and --embeddings are two sources of vectors: give one "
+                "(run_topics.sh names a model: --model_name_or_path '' takes it back)"
+            )
         if self.weight < 1 and not (self.model_name_or_path or self.embeddings):
             raise ValueError("give --model_name_or_path or --embeddings (or --lexical_weight 1 to go by words alone)")
         self.refuse_contradictions()
