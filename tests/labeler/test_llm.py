@@ -268,6 +268,7 @@ def test_half_an_endpoint_and_none(capsys, tmp_path):
             "--concurrency and --max_retries: one or more was expected",
         ),
         ([], "nothing to measure: name --model_name_or_path, or --endpoint and --llm_model"),
+        (["--model_name_or_path", ""], "nothing to measure: name --model_name_or_path, or --endpoint and --llm_model"),
     ):
         with pytest.raises(SystemExit) as stopped:
             evaluate.main([*flags, "--test_data", "x.csv", "--output_dir", str(tmp_path)])

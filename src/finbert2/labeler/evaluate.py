@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     options, server = args.parse(
         "labeler evaluate", __doc__ or "", argv, EvaluationArguments, EndpointArguments
     )  # fmt: skip
-    if options.model_name_or_path is None and server.endpoint is None:
+    if not options.model_name_or_path and not server.endpoint:
         raise UserError("nothing to measure: name --model_name_or_path, or --endpoint and --llm_model")
     args.spare_run(options.output_dir)
     started = time.perf_counter()
