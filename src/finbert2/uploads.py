@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 RECORDS = (
     "checkpoint-*/*", "*.parts/*", "*.cache/*", "*.log", "args.json", "training_args.bin", "results.json",
     "*.results.json", "test_predictions.jsonl", "train_label_errors.jsonl", "parity.jsonl", "endpoint_cache.jsonl",
-    "names_cache.json", "report.html", "*.part", ".*",
+    "report.html", "*.part", ".*",
 )  # fmt: skip
 # Folders and files of a run by names that other people's data may have: in a data set they are data, but for those
 # that `corpus prepare` makes at its top.
