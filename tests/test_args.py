@@ -115,6 +115,21 @@ def test_a_claimed_folder_refuses_another_run(tmp_path):
     assert (tmp_path / "args.json").read_bytes() == before
 
 
+@pytest.mark.parametrize(("made", "kept"), [("tokens", False), ("checkpoint-5", True)])
+def test_a_refused_run_leaves_its_folder_to_the_mended_command(tmp_path, capsys, made, kept):
+    @args.command
+    def main(argv):
+        args.claim(tmp_path, Options([argv]))
+        (tmp_path / made).mkdir(exist_ok=True)
+        raise UserError("the model is none")
+
+    for _ in range(2):  # the second time the record was there before
+        with pytest.raises(SystemExit):
+            main("a")
+        assert (tmp_path / "args.json").exists() == kept
+    assert capsys.readouterr().err == "error: the model is none\n" * 2
+
+
 def test_only_the_main_process_writes(tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     args.claim(tmp_path / "x", Options(["a"]))

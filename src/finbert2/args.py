@@ -26,6 +26,8 @@ NOT_PART_OF_A_RUN = {
     *("executor", "slurm_partition", "slurm_time", "ddp_timeout", "cache_dir"),
 }
 SECRETS = ("hub_token",)
+BEFORE_ANY_WORK = {"args.json", "tokens"}  # what a refused run leaves; tokens are found again by their text's content
+CLAIMED: list[Path] = []  # the records that this process wrote into folders without one
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
@@ -136,6 +138,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
             main(argv)
             runtime.leave_process_group()
         except UserError as error:
+            release()
             sys.stderr.write(f"error: {error}\n")
             sys.exit(2)
         except OSError as error:
@@ -193,7 +196,17 @@ def claim(output_dir: str | Path, *parsed: Any, facts: dict[str, Any] | None = N
                 "choose another --output_dir, or remove this one to start anew"
             )
     if runtime.is_main_process():
+        if not path.exists():
+            CLAIMED.append(path)
         files.write_json(path, record | ({"facts": now} if now else {}))
+
+
+def release() -> None:
+    """Take the claim back that a run made before it was refused: mended, the command is another run of this folder."""
+    while CLAIMED:
+        path = CLAIMED.pop()
+        if path.exists() and {one.name for one in path.parent.iterdir()} <= BEFORE_ANY_WORK:
+            path.unlink()
 
 
 def contents(*paths: str | Path | None) -> dict[str, str]:
