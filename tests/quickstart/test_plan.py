@@ -3,6 +3,7 @@ import importlib
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -207,6 +208,12 @@ def test_steps_that_are_done_are_kept(tmp_path, capsys):
     told = [line.split("] ")[1].split() for line in capsys.readouterr().out.splitlines()]
     assert [words[:2] for words in told] == [["a", "done"], ["b", "done"], ["a", "kept"], ["b", "done"]]
     assert [words[-2:] for words in told] == [["a", "found"], ["b", "found"], ["a", "found"], ["b", "found"]]
+
+
+def test_a_line_of_the_terminal_is_not_glued_to_a_progress_bar(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    scheduled([Step("a", "x", (), tmp_path / "a")], tmp_path)
+    assert capsys.readouterr().out.startswith("\r\x1b[K[ 1/1] a")
 
 
 def test_memory_is_that_of_the_kept_steps_too(tmp_path):

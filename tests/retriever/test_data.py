@@ -197,3 +197,20 @@ def test_flat_records_and_their_unsure_labels(tmp_path):
     binary = [{"query": "甲", "passage": "一", "label": 1}, {"query": "甲", "passage": "二", "label": 0}]
     found = benchmark.load(jsonl(tmp_path / "fir.jsonl", binary), "test")
     assert sorted(next(iter(found.judgements.values())).values()) == [0, 1]
+
+
+def test_a_passage_with_a_title_and_an_empty_text_is_its_title(tmp_path):
+    """Not one of which nothing would be seen, and not one whose text may go by another name."""
+    path = tmp_path / "pool.jsonl"
+    jsonl(path, [{"title": "光伏周报", "text": " "}, {"title": "煤炭", "text": "产量"}])
+    assert data.read_pool(path) == ["光伏周报", "煤炭\n产量"]
+    for row, told in (
+        ({"title": "", "text": ""}, "has '' for 'text': a text was expected; fill or drop the row"),
+        ({"title": "光伏", "content": "产量"}, "has no 'text': it has 'title', 'content'; rename"),
+    ):
+        jsonl(path, [row])
+        with pytest.raises(UserError, match=f"line 1 {told}"):
+            data.read_pool(path)
+    jsonl(path, [{"title": "光伏周报", "text": ""}])
+    with pytest.raises(UserError, match="line 1 has '' for 'text'"):
+        data.read_pool(path, "{text}")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from finbert2 import errors
-from finbert2.retriever import index, milvus, search
+from finbert2.retriever import data, index, milvus, search
 
 from .conftest import FACTS, TOPICS, jsonl, refused
 
@@ -115,7 +115,7 @@ def test_what_a_killed_run_left_of_a_document_is_found_and_goes(tmp_path, long_d
     corpus, flags = long_document
     written = tmp_path / "l.db.results.json"
     options = index.IndexArguments("l.db", "c", window=6, stride=4)
-    (row,) = index.records(str(corpus))
+    (row,) = index.records(str(corpus), data.TEMPLATE)
     assert [part["id"] for part in index.windowed(row, options)] == ["d#1", "d#2", "d"]
 
     def killed():
@@ -240,7 +240,7 @@ def test_messages_without_a_store(tmp_path, passages, capsys):
 def test_passages_without_id_get_their_contents_hash(tmp_path):
     path = tmp_path / "p.csv"
     path.write_text("text,company\n甲公司,甲\n甲公司,甲\n")
-    first, second = index.records(str(path))
+    first, second = index.records(str(path), data.TEMPLATE)
     assert first == second
     assert (len(first["id"]), first["company"], first["title"]) == (16, "甲", "")
 

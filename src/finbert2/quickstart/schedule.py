@@ -12,6 +12,7 @@ from finbert2.quickstart.plan import Step
 
 PLACES = 2  # a small model leaves half of a second core idle, and starting Python all of it
 LOOK = 0.05  # seconds between two looks at the running steps
+CLEAR = "\r\x1b[K"  # to the beginning of the terminal's line, which a step's progress bar may have filled; empty it
 
 
 class Process(Protocol):
@@ -86,7 +87,7 @@ def tell(
     """Print the line of a step that has ended."""
     ended.append(step.name)
     line = f"[{len(ended):>2}/{len(steps)}] {step.name:<30} {note} {seconds[step.name]:>6.1f} s  {result}"
-    sys.stdout.write(line.rstrip() + "\n")
+    sys.stdout.write((CLEAR if sys.stdout.isatty() else "") + line.rstrip() + "\n")
     sys.stdout.flush()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from finbert2 import files, lines
 from finbert2.errors import UserError, first_line
 from finbert2.files import Row
-from finbert2.retriever.data import TEMPLATE, content_id, passage_text
+from finbert2.retriever.data import TEMPLATE, body, content_id, passage_text
 
 Judgements = dict[str, dict[str, int]]
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -69,7 +69,7 @@ def load_beir(folder: Path, split: str, template: str) -> Benchmark:
     if not paths[2].is_file():
         splits = ", ".join(sorted(p.stem for p in (folder / "qrels").glob("*.tsv"))) or "none"
         raise UserError(f"{folder} has no qrels/{split}.tsv; it has: {splits}. Choose one by --split")
-    passages = by_id(paths[0], lambda row: passage_text({**row.values, "text": row.text("text")}, template))
+    passages = by_id(paths[0], lambda row: passage_text({**row.values, "text": body(row, template, "text")}, template))
     queries = by_id(paths[1], lambda row: row.text("text"))
     sources = by_id(paths[1], lambda row: str(row.values.get("source") or ""))
     named = {query: source for query, source in sources.items() if source}
@@ -144,7 +144,7 @@ def load_flat(rows: Iterable[Row], paths: list[Path], template: str) -> Benchmar
     judgements: Judgements = {}
     for row in rows:
         query = row.text("query", "question")
-        passage = passage_text({**row.values, "text": row.text("passage", "text")}, template)
+        passage = passage_text({**row.values, "text": body(row, template, "passage", "text")}, template)
         query_id, passage_id = content_id(query), content_id(passage)
         queries[query_id], passages[passage_id] = query, passage
         labels = judgements.setdefault(query_id, {})

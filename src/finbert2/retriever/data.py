@@ -59,6 +59,16 @@ def passage_text(values: Mapping[str, Any], template: str = TEMPLATE) -> str:
     return "\n".join(lines)
 
 
+def body(row: Row, template: str, *columns: str) -> str:
+    """Return a passage's text; it may be empty where the template shows something else of the passage, such as a title.
+
+    TREC-COVID has such passages. Raises `UserError` for one of which nothing would be seen.
+    """
+    value = row.require(*columns)
+    empty = isinstance(value, str) and not value.strip()
+    return "" if empty and passage_text({**row.values, "text": ""}, template).strip() else row.text(*columns)
+
+
 def field_text(value: Any) -> str:
     """Return a field's value as text; lists are joined by commas, pandas' NaN is nothing."""
     if isinstance(value, list):
@@ -160,7 +170,8 @@ def all_passages(rows: Iterable[TrainingRow]) -> list[str]:
 
 def read_pool(path: str | Path, template: str = TEMPLATE) -> list[str]:
     """Return the passages of a candidate pool, a file with `text` and perhaps other fields, each once."""
-    texts = [passage_text({**row.values, "text": row.text("text")}, template) for row in files.read_rows(path)]
+    rows = files.read_rows(path)
+    texts = [passage_text({**row.values, "text": body(row, template, "text")}, template) for row in rows]
     if not texts:
         raise UserError(f"{path} holds no passages: each line has to be one object with 'text'")
     return list(dict.fromkeys(texts))

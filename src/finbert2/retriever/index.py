@@ -16,7 +16,15 @@ from finbert2 import args, encoder, files, runtime, weights
 from finbert2.errors import UserError
 from finbert2.files import Row
 from finbert2.retriever import milvus, windows
-from finbert2.retriever.data import TEMPLATE, TEMPLATE_HELP, checked_template, content_id, field_text, passage_text
+from finbert2.retriever.data import (
+    TEMPLATE,
+    TEMPLATE_HELP,
+    body,
+    checked_template,
+    content_id,
+    field_text,
+    passage_text,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -82,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
 def index(options: IndexArguments, corpus: str) -> dict[str, int]:
     """Write the passages of a file into the collection; return what became of them."""
     check_ids(corpus, options.window)
-    rows = records(corpus)
+    rows = records(corpus, options.passage_template)
     first = next(rows, None)
     if first is None:
         raise UserError(f"{corpus} holds no passages: each row has to have 'text'")
@@ -157,10 +165,10 @@ def open_collection(client: "MilvusClient", options: IndexArguments, width: int)
     milvus.create(client, options.collection, {"name": name, "fingerprint": fingerprint, "width": width, **layout})
 
 
-def records(path: str) -> Iterator[dict[str, str]]:
+def records(path: str, template: str) -> Iterator[dict[str, str]]:
     """Yield the passages of a file with id, text, metadata and a digest of all that."""
     for row in files.read_rows(path):
-        yield record(row)
+        yield record(row, template)
 
 
 def check_ids(path: str, window: int) -> None:
@@ -209,9 +217,9 @@ def given_id(row: Row) -> Any:
     return row.values.get("id", row.values.get("_id"))
 
 
-def record(row: Row) -> dict[str, str]:
+def record(row: Row, template: str) -> dict[str, str]:
     """Return one passage; one without id gets its content's hash."""
-    text = row.text("text", "passage")
+    text = body(row, template, "text", "passage")
     found = {"text": text, **{name: field_text(row.values.get(name)) for name in milvus.METADATA}}
     key = given_id(row)
     digest = hashlib.sha256(json.dumps(found, ensure_ascii=False).encode()).hexdigest()
