@@ -89,6 +89,18 @@ def test_without_a_chinese_font_the_png_is_left_out_and_that_is_told(tmp_path, m
     assert "no font of this machine has Chinese characters" in caplog.text
 
 
+def test_empty_bands_of_the_map_are_narrowed():
+    """A few titles far away do not take most of the picture; what lies together stays as it lay."""
+    x = np.concatenate([np.linspace(0, 10, 101), [1000.0, 1000.2]])
+    points = np.stack([x, np.linspace(0, 5, 103)], 1)
+    moved = figures.narrowed(points)
+    width = np.quantile(x, 0.98) - np.quantile(x, 0.02)
+    assert np.allclose(moved[:101, 0], x[:101]) and np.allclose(moved[:, 1], points[:, 1])
+    assert moved[101, 0] - moved[100, 0] == pytest.approx(0.05 * width)
+    assert moved[102, 0] - moved[101, 0] == pytest.approx(0.2)
+    assert np.array_equal(figures.narrowed(np.zeros((5, 2))), np.zeros((5, 2)))
+
+
 def test_names_keep_apart_and_the_largest_stays_in_its_place():
     middle = np.array([300.0, 300.0])
     placed = figures.apart(

@@ -55,7 +55,7 @@ def write_tables(output: Path, titles: Titles, found: Fit, months: list[str]) ->
 def lay_out(found: Fit, neighbors: int, seed: int) -> Layout:
     """Lay out the distinct titles, or a sample of them, anew in two dimensions."""
     shown = sample(len(found.labels), MAP_TITLES, seed)
-    return Layout(shown, cluster.reduce(found.vectors[shown], 2, neighbors, seed, min_dist=0.3))
+    return Layout(shown, figures.narrowed(cluster.reduce(found.vectors[shown], 2, neighbors, seed, min_dist=0.3)))
 
 
 def draw(output: Path, found: Fit, layout: Layout) -> None:
