@@ -32,7 +32,6 @@ from finbert2.topics.fit import place
 from finbert2.topics.run import TopicArguments
 from finbert2.topics.vectors import fit_space
 
-ROOT = Path(__file__).resolve().parents[1]
 TITLES, SEEDS, WARM = 20_000, 5, 2_000
 Labels = dict[str, Any]
 
@@ -280,7 +279,7 @@ def main() -> None:
         "encoder": json.loads((work / "vectors.json").read_text(encoding="utf-8"))["encoder"],
         "machine": runtime.machine(), "versions": runtime.versions(),
     }  # fmt: skip
-    files.write_json(ROOT / "benchmarks" / "results" / "topics_quality.json", results)
+    files.write_json(Path(__file__).parent / "results" / "topics_quality.json", results)
     print(markdown(table))
 
 
