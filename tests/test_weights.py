@@ -161,6 +161,13 @@ def test_the_fingerprint_changes_with_the_weights(tiny_bert, tmp_path):
     assert weights.fingerprint(str(tmp_path / "b")) != before
 
 
+def test_folders_without_weights_are_told_apart_by_name(tmp_path):
+    """Such as of an ONNX file alone: vectors kept of the one are not the other's."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    assert weights.fingerprint(str(tmp_path / "a")) != weights.fingerprint(str(tmp_path / "b"))
+
+
 def test_a_hub_name_has_the_fingerprint_of_its_weights(tiny_bert, tmp_path, monkeypatch):
     """The folder's that it was downloaded to; another one once `main` is another commit, not once it was pinned."""
     repository = tmp_path / "models--owner--plain"

@@ -63,12 +63,16 @@ def widened(model: T) -> T:
 def fingerprint(name: str) -> str:
     """Return a short text that changes when the weights behind a folder or Hub name do.
 
-    It is of the weights alone: a Hub name and a folder that it was downloaded to have the same one.
+    It is of the weights alone: a Hub name and a folder that it was downloaded to have the same one. Where there are
+    none (a folder with an ONNX file alone) it is of the name.
     """
     folder = Path(name) if Path(name).exists() else Path(encoder.load(fetched, name))
     digest = hashlib.sha256()
-    for path in files_of(folder):
+    found = list(files_of(folder))
+    for path in found:
         digest.update(path.read_bytes())
+    if not found:
+        digest.update(name.encode())
     return digest.hexdigest()[:16]
 
 

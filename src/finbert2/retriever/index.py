@@ -24,7 +24,7 @@ from finbert2.retriever.data import (
     content_id,
     field_text,
     passage_text,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
