@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from finbert2 import files, parquet
+from finbert2 import arrow, files
 from finbert2.errors import UserError
 from finbert2.files import Row
 
@@ -160,13 +160,13 @@ def test_a_damaged_archive_is_named(tmp_path, name, content, reason):
 def test_what_is_no_file(tmp_path, monkeypatch):
     assert message(read, tmp_path / "a.csv") == f"{tmp_path / 'a.csv'} does not exist"
     monkeypatch.chdir(tmp_path)
-    for ask in (read, lambda path: files.expand([path]), lambda path: list(parquet.rows(path))):
+    for ask in (read, lambda path: files.expand([path]), lambda path: list(arrow.rows(path))):
         assert message(ask, Path("none.csv")) == f"{tmp_path / 'none.csv'} does not exist"
     (tmp_path / "b.csv").mkdir()
     assert message(read, tmp_path / "b.csv") == f"{tmp_path / 'b.csv'} is a folder, a file was expected"
     path = write(tmp_path / "a.xlsx", "")
     assert message(read, path) == (
-        f"{path} has the suffix '.xlsx': .jsonl, .json, .csv, .tsv, .txt are read, also with .gz or .zst"
+        f"{path} has the suffix '.xlsx': .jsonl, .json, .csv, .tsv, .txt, .parquet are read, text also as .gz or .zst"
     )
 
 

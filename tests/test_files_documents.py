@@ -28,7 +28,7 @@ def test_linked_folders_are_read_and_each_once(tmp_path):
 def test_paths_with_nothing_behind_them(tmp_path):
     assert message(files.expand, [tmp_path / "no"]) == f"{tmp_path / 'no'} does not exist"
     assert message(files.expand, [tmp_path], (".txt",)) == (
-        f"{tmp_path} holds no file that can be read: .txt are, also with .gz or .zst"
+        f"{tmp_path} holds no file that can be read (.txt; text also as .gz or .zst)"
     )
 
 
@@ -40,7 +40,7 @@ def test_documents_of_files_folders_and_saved_datasets(tmp_path):
     write(tmp_path / "d" / "b.txt", "乙\n")
     rows = list(files.read_documents([first, tmp_path / "d", tmp_path / "saved"]))
     assert [row.values["text"] for row in rows] == ["甲", "乙", "丙"]
-    assert rows[2].values["n"] == 1 and rows[2].place == f"{tmp_path / 'saved'} line 1"
+    assert rows[2].values["n"] == 1 and rows[2].place == f"{tmp_path / 'saved'} row 1"
 
 
 def test_documents_of_a_saved_dataset_with_splits(tmp_path):
@@ -49,7 +49,7 @@ def test_documents_of_a_saved_dataset_with_splits(tmp_path):
     saved = datasets.DatasetDict({part: datasets.Dataset.from_dict({"text": [part]}) for part in ("train", "test")})
     saved.save_to_disk(tmp_path / "saved")
     rows = list(files.read_documents([tmp_path / "saved"]))
-    assert [row.place for row in rows] == [f"{tmp_path}/saved/{part} line 1" for part in ("test", "train")]
+    assert [row.place for row in rows] == [f"{tmp_path}/saved/{part} row 1" for part in ("test", "train")]
     assert [row.values for row in rows] == [{"text": "test"}, {"text": "train"}]
     names = [f"{part}/data-00000-of-00001.arrow" for part in ("test", "train")]
     assert files.of_corpus([tmp_path / "saved"]) == [tmp_path / "saved" / name for name in names]
@@ -64,7 +64,7 @@ def test_documents_of_a_folder_that_holds_saved_datasets(tmp_path):
     datasets.DatasetDict({part: one[part] for part in ("train", "test")}).save_to_disk(tmp_path / "c" / "d")
     write(tmp_path / "b" / "b.txt", "乙\n")
     write(tmp_path / "c" / "state.json", '{"text": "丙"}\n')
-    places = ["a line 1", "b/b.txt line 1", "c/d/test line 1", "c/d/train line 1", "c/state.json line 1"]
+    places = ["a row 1", "b/b.txt line 1", "c/d/test row 1", "c/d/train row 1", "c/state.json line 1"]
     assert [row.place for row in files.read_documents([tmp_path])] == [f"{tmp_path}/{place}" for place in places]
     assert [path.name for path in blocks.sources([tmp_path])] == ["a", "b.txt", "test", "train", "state.json"]
     assert [path.suffix for path in files.of_corpus([tmp_path])] == [".arrow", ".txt", ".arrow", ".arrow", ".json"]

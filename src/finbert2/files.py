@@ -1,4 +1,4 @@
-"""Rows from files and back: JSON lines, CSV, TSV and plain text, plain or packed; an error names file and line."""
+"""Rows from files and back: JSON lines, CSV, TSV, plain text, packed or not, Parquet; an error names file and line."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from finbert2 import lines, malformed, tables, utf8
+from finbert2 import arrow, lines, malformed, tables, utf8
 from finbert2.errors import UserError
 from finbert2.malformed import Skip
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 JSON_SUFFIXES = (".jsonl", ".json")
 TEXT_SUFFIXES = (*JSON_SUFFIXES, *tables.SUFFIXES, ".txt")
-SAVED_NOTES, SPLITS_NOTE = ("state.json", "dataset_info.json"), "dataset_dict.json"  # what `save_to_disk` writes
+SUFFIXES = (*TEXT_SUFFIXES, arrow.PARQUET)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Row:
     @property
     def place(self) -> str:
         """Where the record stands, as an error says it."""
-        return f"{self.path} line {self.line}"
+        return f"{self.path} {'line' if lines.suffix(self.path) in TEXT_SUFFIXES else 'row'} {self.line}"
 
     def require(self, *columns: str) -> Any:
         """Return the value of the first of `columns` that the record has; raise `UserError` if it has none."""
@@ -88,7 +88,7 @@ def read_lines(path: str | Path, skip: Skip = malformed.stop) -> Iterator[tuple[
 
 
 def read_rows(path: str | Path, skip: Skip = malformed.stop) -> Iterator[Row]:
-    """Yield the records of a .jsonl, .json (one object a line), .csv, .tsv or .txt file (`text` is the whole line).
+    """Yield the records of a .jsonl, .json (one object a line), .csv, .tsv, .parquet or .txt file (a line is `text`).
 
     What cannot be read goes to `skip`, by default to a `UserError` naming file and line, and is passed over.
     """
@@ -100,8 +100,10 @@ def read_rows(path: str | Path, skip: Skip = malformed.stop) -> Iterator[Row]:
         yield from (Row(path, number, values) for number, values in tables.read(path, skip) if values is not None)
     elif kind == ".txt":
         yield from (Row(path, number, {"text": line}) for number, line in read_lines(path, skip) if line.strip())
+    elif kind == arrow.PARQUET:
+        yield from arrow_rows(path)
     else:
-        raise UserError(f"{path} has the suffix '{kind}': {', '.join(TEXT_SUFFIXES)} are read, also with .gz or .zst")
+        raise UserError(f"{path} has the suffix '{kind}': {', '.join(SUFFIXES)} are read, text also as .gz or .zst")
 
 
 def read_documents(paths: Iterable[str | Path], field: str = "text", skip: Skip = malformed.stop) -> Iterator[Row]:
@@ -110,7 +112,7 @@ def read_documents(paths: Iterable[str | Path], field: str = "text", skip: Skip 
     Empty texts are passed over. Raises `UserError` for a record without the field; what cannot be read goes to `skip`.
     """
     for path in corpus_sources(paths):
-        for row in read_saved_dataset(path) if path.is_dir() else read_rows(path, skip):
+        for row in arrow_rows(path) if path.is_dir() else read_rows(path, skip):
             text = row.require(field)
             if not isinstance(text, str):
                 raise UserError(f"{row.place} has {text!r:.40} for '{field}': a text was expected")
@@ -118,17 +120,9 @@ def read_documents(paths: Iterable[str | Path], field: str = "text", skip: Skip 
                 yield row
 
 
-def is_saved(path: Path) -> bool:
-    """Tell whether a folder was written by `datasets.Dataset.save_to_disk`."""
-    return all((path / name).exists() for name in SAVED_NOTES)
-
-
-def read_saved_dataset(folder: Path) -> Iterator[Row]:
-    """Yield the rows of a folder written by `datasets.Dataset.save_to_disk`."""
-    import datasets
-
-    for number, values in enumerate(datasets.load_from_disk(str(folder)), start=1):
-        yield Row(folder, number, dict(values))
+def arrow_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a Parquet file or of a folder saved by `datasets`."""
+    return (Row(path, number, values) for number, values in enumerate(arrow.rows(path), start=1))
 
 
 def read_jsonl(path: Path, skip: Skip = malformed.stop) -> Iterator[Row]:
@@ -153,7 +147,7 @@ def read_jsonl(path: Path, skip: Skip = malformed.stop) -> Iterator[Row]:
             yield Row(path, number, values)
 
 
-def expand(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES) -> list[Path]:
+def expand(paths: Iterable[str | Path], suffixes: Sequence[str] = SUFFIXES) -> list[Path]:
     """Return the files that `paths` name, folders replaced by the readable files in them in sorted order.
 
     Raises `UserError` for a path that does not exist and a folder with nothing readable in it.
@@ -166,7 +160,7 @@ def expand(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES)
         if path.is_dir():
             inside = sorted(p for p in files_in(path) if lines.suffix(p) in suffixes and p.is_file())
         if not inside:
-            raise UserError(f"{path} holds no file that can be read: {', '.join(suffixes)} are, also with .gz or .zst")
+            raise UserError(f"{path} holds no file that can be read ({', '.join(suffixes)}; text also as .gz or .zst)")
         found += inside
     return found
 
@@ -184,28 +178,24 @@ def files_in(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names)
 
 
-def corpus_sources(paths: Iterable[str | Path], suffixes: Sequence[str] = TEXT_SUFFIXES) -> list[Path]:
+def corpus_sources(paths: Iterable[str | Path]) -> list[Path]:
     """Return what `expand` does; a folder saved by `datasets`, named or in a folder, stands there as a whole."""
     found: list[Path] = []
     for path in map(Path, paths):
-        saved = {file.parent for file in files_in(path) if file.name == SAVED_NOTES[0] and is_saved(file.parent)}
+        notes = (file for file in files_in(path) if file.name == arrow.SAVED_NOTES[0])
+        saved = {file.parent for file in notes if arrow.is_saved(file.parent)}
         if not saved:
-            found += expand([path], suffixes)
+            found += expand([path])
             continue
-        others = {file for file in files_in(path) if lines.suffix(file) in suffixes and file.is_file()}
-        found += sorted(saved | {file for file in others if file.parent not in saved and file.name != SPLITS_NOTE})
+        others = {file for file in files_in(path) if lines.suffix(file) in SUFFIXES and file.is_file()}
+        apart = {file for file in others if file.parent not in saved and file.name != arrow.SPLITS_NOTE}
+        found += sorted(saved | apart)
     return found
 
 
 def of_corpus(paths: Iterable[str | Path]) -> list[Path]:
     """Return the files behind what `read_documents` takes; a saved `datasets` folder counts as its rows' files."""
-    return [file for path in corpus_sources(paths) for file in (data_files(path) if path.is_dir() else [path])]
-
-
-def data_files(folder: Path) -> list[Path]:
-    """Return the files that hold the rows of a saved `datasets` folder: whoever maps it leaves caches beside them."""
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    return [folder / one["filename"] for one in state["_data_files"]]
+    return [file for path in corpus_sources(paths) for file in (arrow.data_files(path) if path.is_dir() else [path])]
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[str]], Any]) -> None:

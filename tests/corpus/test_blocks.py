@@ -71,7 +71,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
         blocks.sources([tmp_path / "a.pdf"])
     assert str(refused.value) == (
         f"{tmp_path}/a.pdf has the suffix '.pdf': .jsonl, .json, .csv, .tsv, .txt, .parquet are read, "
-        "text also with .gz or .zst, and folders saved by datasets"
+        "text also as .gz or .zst, and folders saved by datasets"
     )
     (tmp_path / "b.parquet").write_bytes(b"\x00\x01 not parquet at all")
     with pytest.raises(UserError, match=r"b.parquet is not Parquet \(.*\): make or fetch it anew"):

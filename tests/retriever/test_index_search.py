@@ -250,3 +250,33 @@ def test_scripts_parse_and_pass_flags_on(script):
     path = SCRIPTS / f"{script}.sh"
     assert subprocess.run(["sh", "-n", path]).returncode == 0
     assert path.read_text().endswith('  "$@"\n')
+
+
+def test_a_server_is_sent_no_more_than_it_takes_at_a_time(monkeypatch):
+    class Server:
+        messages: list[list[str]] = []
+
+        def upsert(self, collection, rows):
+            self.messages.append([row["id"] for row in rows])
+
+    monkeypatch.setattr(milvus, "MAX_MESSAGE", 2 * 100)
+    rows = [
+        {"id": str(number), "tokens": "a" * size, "dense": [0.0] * 4} for number, size in enumerate((1, 9, 8, 99, 3))
+    ]
+    milvus.upsert(Server(), "passages", rows)  # of 24, 56, 52, 416, 32 bytes at most
+    assert Server.messages == [["0", "1"], ["2"], ["3"], ["4"]]
+    milvus.upsert(Server(), "passages", [])
+    assert len(Server.messages) == 4
+
+
+@pytest.mark.parametrize(("k", "depths"), [(3, [6, 48]), (2000, [4000, 16_384]), (8192, [16_384, 16_384])])
+def test_no_search_asks_for_more_hits_than_milvus_gives(monkeypatch, k, depths):
+    asked = []
+
+    def windows_of(client, collection, mode, vectors, queries, depth, where):
+        asked.append(depth)
+        return [[] for _ in queries]
+
+    monkeypatch.setattr(milvus, "windows_of", windows_of)
+    assert milvus.search(None, "passages", "bm25", [], ["甲"], k, "") == [[]]
+    assert asked == depths

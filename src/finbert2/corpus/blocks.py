@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from finbert2 import files, lines, malformed, parquet, tables
+from finbert2 import arrow, files, lines, malformed, tables
 from finbert2.errors import UserError
 
-SUFFIXES = (*files.TEXT_SUFFIXES, ".parquet")
 SCAN = 2**20
 LONGEST_LINE = 2**27
 LARGEST_TASK = 2**26  # bytes of text: what a task keeps of its documents stays below half a gigabyte
@@ -41,12 +40,12 @@ def sources(paths: Sequence[str | Path]) -> list[Path]:
 
     Raises `UserError` for a path that does not exist and a folder with nothing readable in it.
     """
-    found = files.corpus_sources(paths, SUFFIXES)
+    found = files.corpus_sources(paths)
     for path in found:
-        if path.is_file() and lines.suffix(path) not in SUFFIXES:
+        if path.is_file() and lines.suffix(path) not in files.SUFFIXES:
             raise UserError(
-                f"{path} has the suffix '{lines.suffix(path)}': {', '.join(SUFFIXES)} are read, "
-                "text also with .gz or .zst, and folders saved by datasets"
+                f"{path} has the suffix '{lines.suffix(path)}': {', '.join(files.SUFFIXES)} are read, "
+                "text also as .gz or .zst, and folders saved by datasets"
             )
     return found
 
@@ -58,14 +57,14 @@ def is_plain(path: Path) -> bool:
 
 def is_table(path: Path) -> bool:
     """Tell whether a source is Parquet or a saved dataset, whose rows are numbered without reading them."""
-    return path.suffix == ".parquet" or path.is_dir()
+    return path.suffix == arrow.PARQUET or path.is_dir()
 
 
 def text_bytes(path: Path) -> int:
     """Return about how many bytes of text a source holds."""
     if path.is_dir():
-        return sum(part.stat().st_size for part in files.data_files(path))
-    packed = path.suffix in lines.PACKED_SUFFIXES or path.suffix == ".parquet"
+        return sum(part.stat().st_size for part in arrow.data_files(path))
+    packed = path.suffix in (*lines.PACKED_SUFFIXES, arrow.PARQUET)
     return path.stat().st_size * (UNPACKED if packed else 1)
 
 
@@ -97,7 +96,7 @@ def cut(path: Path, size: int, base: int) -> Iterator[tuple[Block, int]]:
         return
     parts = max(1, math.ceil(text_bytes(path) / size))
     if is_table(path):
-        rows = count_rows(path)
+        rows = arrow.count(path)
         borders = [rows * part // parts for part in range(parts + 1)]
         for start, stop in zip(borders, borders[1:], strict=False):
             yield Block(str(path), "rows", start, stop, start + 1, base), size
@@ -129,19 +128,10 @@ def count_ends(file: IO[bytes], size: int) -> int:
     return ends
 
 
-def count_rows(path: Path) -> int:
-    """Return the rows of a Parquet file or a saved dataset; raise `UserError` for a damaged one."""
-    if path.is_dir():
-        import datasets
-
-        return len(datasets.load_from_disk(str(path)))
-    return parquet.count(path)
-
-
 def count_records(path: Path) -> int:
     """Return the records of a source: rows of a table or CSV, lines of anything else, bad ones and empty ones too."""
     if is_table(path):
-        return count_rows(path)
+        return arrow.count(path)
     if lines.suffix(path) in tables.SUFFIXES:
         return sum(1 for _ in tables.read(path, malformed.ignore))
     with lines.unpacked(path) as file:

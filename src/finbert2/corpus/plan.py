@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finbert2 import files
+from finbert2 import arrow, files
 from finbert2.corpus import blocks
 from finbert2.errors import UserError
 
@@ -52,7 +52,7 @@ def state(sources: Iterable[Path]) -> dict[str, list[int]]:
 
 def files_of(sources: Iterable[Path]) -> list[Path]:
     """Return the files of the sources, those of saved datasets among them."""
-    return [path for source in sources for path in (files.data_files(source) if source.is_dir() else [source])]
+    return [path for source in sources for path in (arrow.data_files(source) if source.is_dir() else [source])]
 
 
 def described(states: Iterable[list[int]]) -> str:

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from finbert2 import files, lines, malformed, parquet, tables
+from finbert2 import arrow, lines, malformed, tables
 from finbert2.corpus.blocks import LONGEST_LINE, Block
 from finbert2.errors import UserError
 from finbert2.malformed import Skip
-
-BATCH = 1000
 
 
 @dataclass(frozen=True)
@@ -120,19 +118,8 @@ def read_csv(path: Path, block: Block, skip: Skip) -> Iterator[Record]:
 
 def read_table(path: Path, block: Block) -> Iterator[Record]:
     """Yield the rows from `block.start` to `block.stop` of a Parquet file or a saved dataset."""
-    rows = saved_rows(path, block) if files.is_saved(path) else parquet.rows(path, block.start, block.stop)
-    for number, values in enumerate(rows, start=block.start):
-        # The shards are JSON: a date becomes its ISO form, a number that JSON has none for its string.
-        yield Record(number, f"{path} row {number + 1}", orjson.loads(orjson.dumps(values, default=str)))
-
-
-def saved_rows(path: Path, block: Block) -> Iterator[dict[str, Any]]:
-    """Yield rows of a saved dataset; the file is mapped, not loaded."""
-    import datasets
-
-    dataset = datasets.load_from_disk(str(path))
-    for start in range(block.start, block.stop, BATCH):
-        yield from dataset.select(range(start, min(start + BATCH, block.stop)))
+    for number, values in enumerate(arrow.rows(path, block.start, block.stop), start=block.start):
+        yield Record(number, f"{path} row {number + 1}", values)
 
 
 def text_of(record: Record, field: str, skip: Skip) -> str:

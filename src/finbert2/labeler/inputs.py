@@ -1,12 +1,11 @@
 """Texts to be labelled, from files and standard input, a chunk in memory at a time."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from finbert2 import files, lines, parquet
+from finbert2 import files, lines
 from finbert2.errors import UserError
 from finbert2.labeler.data import is_empty
 
@@ -26,31 +25,21 @@ def read_texts(path: str, field: str, empty_texts: str = "error", table: bool = 
         yield from ({"id": number, "text": line} for number, line in read_standard_input() if line.strip())
         return
     blank = columns(Path(path)) if table else {}
-    for row in read_rows(Path(path)):
+    for row in files.read_rows(path):
         empty = empty_texts != "error" and is_empty(row, field)
-        others = {name: plain(value) for name, value in (blank | row.values).items() if name not in ("id", field)}
+        others = {name: value for name, value in (blank | row.values).items() if name not in ("id", field)}
         text = "" if empty else row.text(field)
-        yield {"id": plain(row.values.get("id", row.line)), "text": text} | files.beside(others, ANSWER)
-
-
-def read_rows(path: Path) -> Iterator[files.Row]:
-    """Return the rows of a file, Parquet among its kinds."""
-    return read_parquet(path) if path.suffix == ".parquet" else files.read_rows(path)
+        yield {"id": row.values.get("id", row.line), "text": text} | files.beside(others, ANSWER)
 
 
 def columns(path: Path) -> dict[str, None]:
     """Return the names of a file's columns: of a table the first row's, of JSON lines those of any object."""
     names: dict[str, None] = {}
-    for row in read_rows(path):
+    for row in files.read_rows(path):
         names |= dict.fromkeys(row.values)
         if lines.suffix(path) not in files.JSON_SUFFIXES:
             break
     return names
-
-
-def plain(value: Any) -> Any:
-    """Return a value of Parquet as JSON has it: a date or a decimal as its text."""
-    return value if isinstance(value, str | int | float | None) else json.loads(json.dumps(value, default=str))
 
 
 def read_standard_input() -> Iterator[tuple[int, str]]:
@@ -67,11 +56,6 @@ def read_standard_input() -> Iterator[tuple[int, str]]:
                 f"standard input, line {number}, is not UTF-8 ({error.reason}, byte 0x{byte:02x}): convert it, "
                 "for example: iconv -f GB18030 -t UTF-8 file | …"
             ) from None
-
-
-def read_parquet(path: Path) -> Iterator[files.Row]:
-    """Yield the rows of a Parquet file, numbered from 1; raises `UserError` for a file that is none."""
-    return (files.Row(path, number, values) for number, values in enumerate(parquet.rows(path), start=1))
 
 
 def chunks(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -12,7 +12,9 @@ class LabelerArguments:
     """What to learn from, starting where, and what is reported."""
 
     model_name_or_path: str = args.option("encoder, folder or Hub name")
-    train_data: str = args.option("training file: CSV `text,label` (several labels as a|b), or CoNLL for --task ner")
+    train_data: str = args.option(
+        "training file: rows `text,label` (.csv, .jsonl, .parquet; several labels: a|b), or CoNLL for ner"
+    )
     task: Literal["classification", "ner"] = args.option("what is learnt; ner: BIO tags", default="classification")
     dev_data: str | None = args.option("development file (default: a tenth of the training rows)", default=None)
     test_data: str | None = args.option("test file, looked at once, at the end", default=None)

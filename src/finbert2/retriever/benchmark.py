@@ -34,7 +34,7 @@ def load(path: str | Path, split: str, template: str = TEMPLATE) -> Benchmark:
         found = load_beir(path, split, template)
     elif path.exists():
         found = load_flat(files.read_rows(path), [path], template)
-    elif HUB_NAME.fullmatch(name) and path.suffix not in files.TEXT_SUFFIXES + lines.PACKED_SUFFIXES:
+    elif HUB_NAME.fullmatch(name) and path.suffix not in files.SUFFIXES + lines.PACKED_SUFFIXES:
         found = load_flat(*hub_rows(name, split), template)
     else:
         raise UserError(

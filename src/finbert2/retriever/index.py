@@ -40,7 +40,8 @@ class IndexArguments:
 
     uri: str = args.option("Milvus Lite file that ends in .db, or a server as http://host:19530")
     corpus: str | None = args.option(
-        "passages, .jsonl or .csv: text, optional id, title, date, company, institution, industry", default=None
+        "passages (.jsonl, .csv, .parquet): text, if there id, title, date, company, institution, industry",
+        default=None,
     )
     delete: list[str] = args.option("ids of documents that are taken out", factory=list)
     model_name_or_path: str = args.option("encoder", default="valuesimplex-ai-lab/Fin-Retriever-base")
@@ -122,7 +123,7 @@ def write(client: "MilvusClient", options: IndexArguments, rows: Iterator[dict[s
                 {**stored(window, text), "dense": vector}
                 for window, text, vector in zip(parts[some], texts[some], vectors, strict=True)
             ]
-            client.upsert(options.collection, data)
+            milvus.upsert(client, options.collection, data)
         counts["written"] += len(new)
         counts["windows"] += len(parts)
         counts["unchanged"] += len(part) - len(new)

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ SHOWN = ["document", "text", *METADATA]
 MAX_BYTES = 65535  # of a text field of Milvus
 MAX_ID = 500  # bytes of a document's id; the field holds 512, a window's number among them
 MAX_CHARACTERS = 7000  # nine bytes a character in the field of BM25's tokens
+MAX_HITS, MAX_MESSAGE = 16_384, 2**26  # of a search; bytes that a server takes at a time
 RRF = 60
 
 
@@ -95,6 +96,21 @@ def delete(client: "MilvusClient", collection: str, documents: list[str]) -> int
     return len(present)
 
 
+def upsert(client: "MilvusClient", collection: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Write windows, their vectors in fp32, in as few messages as a server takes."""
+    message: list[dict[str, Any]] = []
+    held = 0
+    for row in rows:
+        size = sum(4 * len(value) for value in row.values())  # a character has up to four bytes, as a number has
+        if message and held + size > MAX_MESSAGE // 2:
+            client.upsert(collection, message)
+            message, held = [], 0
+        message.append(row)
+        held += size
+    if message:
+        client.upsert(collection, message)
+
+
 def create(client: "MilvusClient", collection: str, model: dict[str, Any]) -> None:
     """Create a collection of passages with a vector of the model's width and BM25 over character bigrams."""
     from pymilvus import DataType, Function, FunctionType
@@ -140,7 +156,7 @@ def search(
 
     Windows of one document take places among the hits: where that leaves fewer than `k`, more hits are asked for.
     """
-    for depth in (2 * k, 16 * k):
+    for depth in (2 * k, min(16 * k, MAX_HITS)):
         found = [fold(hits)[:k] for hits in windows_of(client, collection, mode, vectors, queries, depth, where)]
         if all(len(hits) == k for hits in found):
             break

@@ -42,7 +42,7 @@ class MiningArguments:
         default="valuesimplex-ai-lab/Fin-Retriever-base",
     )
     candidate_pool: str | None = args.option(
-        "file of passages with `text`; without it all passages of the rows", default=None
+        "file of passages with `text` (.jsonl, .csv, .parquet); without it all passages of the rows", default=None
     )
     passage_template: str = args.option(TEMPLATE_HELP, default=TEMPLATE)
     source: Literal["dense", "bm25", "both"] = args.option("where candidates come from", default="dense")

@@ -31,8 +31,9 @@ class SearchArguments:
 
     def __post_init__(self) -> None:
         """Refuse an empty query, and no passages."""
-        if self.top_k < 1:
-            raise ValueError(f"--top_k {self.top_k}: it has to be 1 or more")
+        most = milvus.MAX_HITS // 2  # a document's windows take places among the hits
+        if not 0 < self.top_k <= most:
+            raise ValueError(f"--top_k {self.top_k}: it has to be from 1 to {most}")
         if not all(query.strip() for query in self.query):
             raise ValueError("--query is empty: give a text")
 

@@ -23,7 +23,7 @@ class NewTitles:
     """Which titles, by which topics."""
 
     model_dir: str = args.option("folder of a `topics run` or `topics update`")
-    titles: str = args.option("file of titles (.csv, .tsv, .jsonl)")
+    titles: str = args.option("file of titles (.csv, .jsonl, .parquet)")
     title_column: str | None = args.option("column of the titles; unset: title, else metadata", default=None)
     model_name_or_path: str | None = args.option("where the encoder of the run lies now, if it has moved", default=None)
     embeddings: str | None = args.option("vectors of the titles (.npy), if the run was given vectors", default=None)

@@ -27,13 +27,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "reading": {"dimensions": 5, "min_topic_size": None, "min_samples": 5, "lexical_weight": 0.5, "seed": 42},
     "paper": {"dimensions": 32, "min_topic_size": 2, "min_samples": 1, "lexical_weight": 0.0, "seed": 22},
 }
+LEAST = {
+    "num_topics": 2, "max_fit_titles": FEWEST, "min_topic_size": 2, "min_samples": 1, "dimensions": 2, "neighbors": 2,
+    "stability_runs": 0, "llm_topics": 0, "batch_size": 1,
+}  # fmt: skip
 
 
 @dataclasses.dataclass
 class TopicArguments:
     """Which titles, which vectors, how fine the topics."""
 
-    titles: str = args.option("file of titles (.csv, .tsv, .jsonl); columns date, industry and org are used if there")
+    titles: str = args.option("file of titles (.csv, .jsonl, .parquet); columns date, industry, org are used if there")
     output_dir: str = args.option("folder for the topics; a rerun replaces them and reuses the vectors")
     title_column: str | None = args.option("column of the titles; unset: title, else metadata", default=None)
     model_name_or_path: str | None = args.option("encoder: folder or Hub name", default=None)
@@ -95,17 +99,7 @@ class TopicArguments:
         if self.weight < 1 and not (self.model_name_or_path or self.embeddings):
             raise ValueError("give --model_name_or_path or --embeddings (or --lexical_weight 1 to go by words alone)")
         self.refuse_contradictions()
-        for name, least in {
-            "num_topics": 2,
-            "max_fit_titles": FEWEST,
-            "min_topic_size": 2,
-            "min_samples": 1,
-            "stability_runs": 0,
-            "llm_topics": 0,
-            "batch_size": 1,
-            "dimensions": 2,
-            "neighbors": 2,
-        }.items():
+        for name, least in LEAST.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise ValueError(f"--{name} is {getattr(self, name)}: {least} is the least")
 
