@@ -1,6 +1,7 @@
 """Numbers in, matplotlib `Figure` out; nothing is shown, and saving is the caller's."""
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, RED, GREY = "#2a6fbb", "#c0392b", "#9aa5b1"
+LINES = (BLUE, RED, GREY, "#2e8b57", "#8e44ad")
 STACK = (BLUE, RED, "#e59866", "#f4d03f", "#8e44ad", "#2e8b57", "#16a085", "#7f8c8d", "#c39bd3", "#9aa5b1")
 # The viewer's own fonts draw the text of an SVG: Chinese then shows wherever a browser has a Chinese font.
 FONTS = ["PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "Source Han Sans SC", "sans-serif"]
@@ -35,7 +37,7 @@ def lines(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], x: str,
     """Plot named curves, each a pair (xs, ys)."""
     fig = figure()
     axes = fig.add_subplot()
-    for (name, (xs, ys)), colour in zip(curves.items(), (BLUE, RED, GREY, "#2e8b57", "#8e44ad"), strict=False):
+    for (name, (xs, ys)), colour in zip(curves.items(), itertools.cycle(LINES), strict=False):
         axes.plot(xs, ys, label=name, color=colour, linewidth=1.6)
     finish(axes, x, y, legend=len(curves) > 1)
     return fig

@@ -64,9 +64,7 @@ class EndpointArguments:
 @args.command
 def main(argv: list[str] | None = None) -> None:
     """Measure a labeler, a large language model, or both."""
-    options, server = args.parse(
-        "labeler evaluate", __doc__ or "", argv, EvaluationArguments, EndpointArguments
-    )  # fmt: skip
+    options, server = args.parse("labeler evaluate", __doc__ or "", argv, EvaluationArguments, EndpointArguments)
     if not options.model_name_or_path and not server.endpoint:
         raise UserError("nothing to measure: name --model_name_or_path, or --endpoint and --llm_model")
     args.spare_run(options.output_dir)

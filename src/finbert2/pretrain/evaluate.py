@@ -102,11 +102,8 @@ def evaluate(model: Any, rows: "PackedRows", tokenizer: Any, batch_rows: int = 1
     from finbert2.pretrain.masking import Masker
     from finbert2.pretrain.packing import EpochSampler, Schedule
 
-    collator: Any = Collator(
-        Masker(
-            tokenizer.mask_token_id, tuple(tokenizer.all_special_ids), vocabulary.size(tokenizer), EVALUATION_SEED
-        )  # fmt: skip
-    )
+    specials = tuple(tokenizer.all_special_ids)
+    collator: Any = Collator(Masker(tokenizer.mask_token_id, specials, vocabulary.size(tokenizer), EVALUATION_SEED))
     sampler = EpochSampler(len(rows), EVALUATION_SEED, Schedule(((0.0, EVALUATION_RATIO),), len(rows)))
     training = model.training
     model.eval()

@@ -8,15 +8,8 @@ from finbert2 import files
 from finbert2.quickstart.inventory import Inventory
 
 ENCODER = (
-    "--hidden_size",
-    "256",
-    "--num_hidden_layers",
-    "4",
-    "--num_attention_heads",
-    "4",
-    "--intermediate_size",
-    "1024",
-)
+    "--hidden_size", "256", "--num_hidden_layers", "4", "--num_attention_heads", "4", "--intermediate_size", "1024",
+)  # fmt: skip
 # Rows a step of fine-tuning: with 8 the sample's SC_4 fell back to one class; the retriever gains by small steps.
 BATCH, LABEL_RATE = 16, "2e-4"
 PUBLISHED_EPOCHS = 3  # from a published model, which needs less than one from scratch

@@ -61,14 +61,8 @@ def pretraining(folder: Path) -> Results:
     """Return a pretraining run's losses and speed."""
     results = load(folder)
     kept = (
-        "loss_first",
-        "loss_last",
-        "valid_loss_per_char",
-        "steps",
-        "tokens_seen",
-        "tokens_per_second",
-        "packing_fill",
-    )
+        "loss_first", "loss_last", "valid_loss_per_char", "steps", "tokens_seen", "tokens_per_second", "packing_fill",
+    )  # fmt: skip
     before = results["valid_before"]["loss_per_char"]
     return {n: results[n] for n in kept} | {"valid_loss_per_char_before": before} | {
         "masked_accuracy": results["valid"]["masked_accuracy"]
@@ -97,12 +91,8 @@ def retriever(folder: Path, found: Inventory) -> Results:
     """Return each set's nDCG@10 (trained, untrained, BM25, hybrid) and the training's losses."""
     sets = {name: retrieval_set(folder / "evaluate" / name) for name, one in found.retrieval.items() if one.folder}
     trained_on = (folder / "model" / "results.json").exists()
-    losses = (
-        {n: v for n, v in load(folder / "model").items() if n in ("loss_first", "loss_last", "n_rows")}
-        if trained_on
-        else {}
-    )
-    return {"sets": sets, **losses}
+    training = load(folder / "model") if trained_on else {}
+    return {"sets": sets} | {n: v for n, v in training.items() if n in ("loss_first", "loss_last", "n_rows")}
 
 
 def retrieval_set(folder: Path) -> Results:

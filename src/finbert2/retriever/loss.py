@@ -135,10 +135,9 @@ class Contrastive(CachedLossMixin, torch.nn.Module):
             labels["guide"] = self.guide[0].cosines(features)
         if self.uses_gradient_cache and (is_distributed() or self.exceeds_chunk(features)):
             return self.forward_cached(features, labels)  # type: ignore[arg-type]
-        vectors = self.model(packing.joined(features))[
-            "sentence_embedding"
-        ]  # one pass: DDP counts the gradients of one
-        return self.objective_of(vectors.split([len(one["cu_seq_lens_q"]) - 1 for one in features]), labels)
+        output = self.model(packing.joined(features))  # one pass: DDP counts the gradients of one
+        texts = [len(one["cu_seq_lens_q"]) - 1 for one in features]
+        return self.objective_of(output["sentence_embedding"].split(texts), labels)
 
     def exceeds_chunk(self, features: Sequence[Features]) -> bool:
         """Tell whether a batch has more tokens than may be read at a time."""

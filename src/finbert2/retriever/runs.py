@@ -10,6 +10,8 @@ from finbert2 import files
 from finbert2.errors import UserError
 from finbert2.retriever.ranking import Run
 
+MTEB = "2.26.24"  # the version whose result files `mteb` writes
+
 
 def trec(run: Run, tag: str) -> str:
     """Return a run as TREC's lines `query Q0 passage rank score tag`; the tag is one word.
@@ -64,6 +66,6 @@ def mteb(metrics: Mapping[str, float], task: str, split: str, fingerprint: str, 
     scores = {name.replace("@", "_at_"): value for name, value in metrics.items()}
     entry = {**scores, "main_score": scores["ndcg_at_10"], "hf_subset": "default", "languages": ["cmn-Hans"]}
     return {
-        "dataset_revision": fingerprint, "task_name": task, "mteb_version": "2.26.24", "scores": {split: [entry]},
+        "dataset_revision": fingerprint, "task_name": task, "mteb_version": MTEB, "scores": {split: [entry]},
         "evaluation_time": round(seconds, 1), "kg_co2_emissions": None, "date": time.time(),
     }  # fmt: skip

@@ -56,8 +56,8 @@ def drift_rows(found: Drift, before: "TopicModel", after: "TopicModel") -> list[
         near = found.similarity[move.topic]
         rows.append({
             "topic": move.topic, "words": " ".join(new.words[:5]), "kind": move.kind,
-                "share_before": round(move.before, 5),
-            "share_now": round(move.recent, 5), "z": round(move.z, 2), "titles_now": new.size - old.size,
+            "share_before": round(move.before, 5), "share_now": round(move.recent, 5), "z": round(move.z, 2),
+            "titles_now": new.size - old.size,
             "similarity_now": "" if near is None else round(near, 4),
             "threshold": round(float(after.thresholds[move.topic]), 4),
             "words_in": " ".join(word for word in new.words if word not in old.words),

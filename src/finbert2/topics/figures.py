@@ -52,14 +52,8 @@ def topic_map(
     # font that drew them, and without a Chinese one into boxes.
     axes.scatter(points[order, 0], points[order, 1], c=colours[order], s=5, linewidths=0, rasterized=True)
     ground = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
-    style: dict[str, Any] = {
-        "fontsize": FONT,
-        "ha": "center",
-        "va": "center",
-        "bbox": ground,
-        "in_layout": False,
-        "family": list(family),
-    }
+    style: dict[str, Any] = {"fontsize": FONT, "ha": "center", "va": "center", "bbox": ground, "in_layout": False}
+    style["family"] = list(family)
     fig.draw_without_rendering()  # says where the dots will lie
     middles = [
         (names[topic], axes.transData.transform(np.median(points[labels == topic], axis=0)) * 72 / fig.dpi)

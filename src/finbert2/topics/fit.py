@@ -69,9 +69,7 @@ def fit(
     names = [guide.names[number] if guide and number >= 0 else "" for number in placed.listed]
     best = top_words(class_tfidf(sums), counts.vocabulary)
     topics = describe(titles, placed, best, names)
-    model = TopicModel(
-        space, placed.centres, placed.thresholds, counts.vocabulary, segmenter, topics, encoder, sums
-    )  # fmt: skip
+    model = TopicModel(space, placed.centres, placed.thresholds, counts.vocabulary, segmenter, topics, encoder, sums)
     return Fit(model, vectors, placed.labels, words, counts, placed, listed)
 
 
