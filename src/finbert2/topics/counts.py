@@ -24,10 +24,15 @@ class Counts:
         return Counts(self.matrix[chosen], self.vocabulary)
 
 
-def vocabulary_of(titles: Sequence[Sequence[str]], min_titles: int = 2) -> list[str]:
-    """Return the words that stand in at least `min_titles` titles, the most frequent first."""
+def frequent(titles: Sequence[Sequence[str]]) -> list[tuple[str, int]]:
+    """Return the words that stand in two titles or more, with the number of titles, the highest first."""
     found = Counter(word for words in titles for word in set(words))
-    return [word for word, n in sorted(found.items(), key=lambda item: (-item[1], item[0])) if n >= min_titles]
+    return [(word, n) for word, n in sorted(found.items(), key=lambda item: (-item[1], item[0])) if n > 1]
+
+
+def vocabulary_of(titles: Sequence[Sequence[str]]) -> list[str]:
+    """Return the words that stand in two titles or more, the most frequent first."""
+    return [word for word, _ in frequent(titles)]
 
 
 def enough_words(titles: Sequence[Sequence[str]]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finbert2.topics.counts import vocabulary_of
+from finbert2.topics.counts import frequent
 from finbert2.topics.trends import Trend, compare
 
 if TYPE_CHECKING:
@@ -43,9 +43,8 @@ def drift(
     sums = np.bincount(labels[inside], (weights * similarity)[inside], minlength=len(before))
     near = [float(total / titles) if titles else None for total, titles in zip(sums, now, strict=True)]
     known = set(model.vocabulary)
-    fresh = [word for word in vocabulary_of(words) if word not in known][:NEW_WORDS]
-    held = [(word, sum(word in title for title in map(set, words))) for word in fresh]
-    return Drift(moves, float(weights[inside].sum() / weights.sum()), near, held)
+    fresh = [(word, titles) for word, titles in frequent(words) if word not in known][:NEW_WORDS]
+    return Drift(moves, float(weights[inside].sum() / weights.sum()), near, fresh)
 
 
 def drift_rows(found: Drift, before: "TopicModel", after: "TopicModel") -> list[dict[str, Any]]:
