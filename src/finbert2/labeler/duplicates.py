@@ -44,7 +44,7 @@ def pairs(texts: Sequence[str], others: Sequence[str] | None = None) -> Iterator
         grams = shingles(text)
         keys = bands(grams)
         candidates = {other for key in keys for other in buckets.get(key, ())}
-        found = [(ngrams.jaccard(grams, known[other]), other) for other in sorted(candidates)]
+        found = [(ngrams.jaccard(grams, known[other], SIMILAR), other) for other in sorted(candidates)]
         similar = [(place, other, share) for share, other in found if share >= SIMILAR]
         yield from similar if others is None else sorted(similar, key=lambda pair: -pair[2])[:1]
         if others is None:
