@@ -170,7 +170,7 @@ def test_what_is_no_data_folder(tmp_path):
     )
     (tmp_path / "corpus").mkdir()
     assert message(data_folder, tmp_path) == (
-        f"{tmp_path / 'corpus'} holds no file that can be read (.jsonl, .txt; text also as .gz or .zst)"
+        f"{tmp_path / 'corpus'} holds no file that can be read (.jsonl, .txt, .parquet; text also as .gz or .zst)"
     )
 
 

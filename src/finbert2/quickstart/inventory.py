@@ -14,7 +14,7 @@ from finbert2.retriever import benchmark
 from finbert2.retriever.data import TrainingRow, read_training_rows
 from finbert2.topics.titles import read_titles
 
-CORPUS_SUFFIXES = (".jsonl", ".txt")
+CORPUS_SUFFIXES = (".jsonl", ".txt", ".parquet")
 TRAINING_FILE = "train_flagembedding.jsonl"
 FEWEST_TITLES = 20
 
