@@ -96,8 +96,8 @@ def made_with(encoder: str) -> dict:
     made = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     config = AutoConfig.from_pretrained(encoder)
     kept = (
-        "steps", "tokens_seen", "corpus_tokens", "seconds", "tokens_per_second", "mfu", "peak_device_memory_gib",
-        "valid_loss_per_char", "machine", "versions",
+        "steps", "resumed_at_step", "tokens_seen", "corpus_tokens", "seconds", "tokens_per_second", "mfu",
+        "peak_device_memory_gib", "valid_loss_per_char", "machine", "versions",
     )  # fmt: skip
     shape = {"layers": config.num_hidden_layers, "width": config.hidden_size}
     accuracy = {"masked_accuracy": made.get("valid", {}).get("masked_accuracy")}

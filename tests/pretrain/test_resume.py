@@ -109,7 +109,7 @@ def test_the_speed_is_that_of_this_call():
         state=SimpleNamespace(global_step=8, log_history=[{"train_runtime": 2.0}]), rows_met=lambda steps: 6 * steps,
     )  # fmt: skip
     results = run.summarise(trainer, {}, {}, resumed=6)
-    assert (results["tokens_seen"], results["tokens_per_second"]) == (2400, 300)
+    assert (results["tokens_seen"], results["tokens_per_second"], results["resumed_at_step"]) == (2400, 300, 6)
 
 
 def test_a_saved_dataset_is_fingerprinted_by_its_rows(tiny_bert, corpus_file, tmp_path):

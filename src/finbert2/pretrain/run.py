@@ -169,7 +169,8 @@ def summarise(
 ) -> dict[str, Any]:
     """Return the run's results: losses, curve, held-out measures before and after, packing and speed.
 
-    The Trainer times this call alone, so the speed is of the steps after `resumed`, the one it went on from.
+    The Trainer times this call alone, so the speed is of the steps after `resumed`, the one it went on from; so are the
+    `seconds` that stand beside.
     """
     rows: Any = trainer.train_dataset
     history, steps = trainer.state.log_history, trainer.state.global_step
@@ -186,6 +187,7 @@ def summarise(
             "valid_before": before,
             "valid": after,
             "valid_loss_per_char": after.get("loss_per_char"),
+            "resumed_at_step": resumed,
             "packing_fill": rows.fill,
             "corpus_tokens": rows.windows.tokens,
             "corpus_characters": rows.windows.characters,
