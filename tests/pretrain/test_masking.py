@@ -133,6 +133,7 @@ def test_the_ratio_sets_the_slots():
     ids, starts, rows = batch(8)
     for ratio in (0.05, 0.3):
         assert masker()(ids, starts, 0, rows, ratio)["places"].shape == (8, round(ratio * 128))
+    assert masker()(ids, starts, 0, rows, 0.9999)["places"].shape == (8, 127)
 
 
 def test_places_come_in_the_order_of_the_row():

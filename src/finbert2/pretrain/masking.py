@@ -95,7 +95,7 @@ class Masker:
         keys &= ~np.uint64(0xFFFF)
         keys[special] = NEVER << np.uint64(16)
         keys |= np.arange(starts.shape[1], dtype=np.uint64)  # spans in random order, then places
-        slots = max(1, round(ratio * starts.shape[1]))
+        slots = min(max(1, round(ratio * starts.shape[1])), starts.shape[1] - 1)  # a row has a special
         wanted = np.rint(ratio * (~special).sum(axis=1, keepdims=True)).astype(np.int64).clip(1, slots)  # (rows, 1)
         keys = np.sort(np.partition(keys, slots, axis=1)[:, : slots + 1], axis=1)
         places = (keys & np.uint64(0xFFFF)).astype(np.int64)
