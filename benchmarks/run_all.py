@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from finbert2 import files, runtime
+from finbert2 import runtime
 
 HERE = Path(__file__).parent
 SEEDS = ("0", "1", "2")
@@ -70,7 +70,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             "labeler_tasks.py", str(data), *(f"{n}={encoders / n}" for n in ("financial", "same_amount", "general")),
             "--work_dir", str(work / "labeler_tasks_of_1000_rows"), "--train_rows", "1000", "--steps", "200",
             "--seeds", "3", "--max_seq_length", "256", "--tasks",
-            *(path.parent.name for path in sorted((data / "classification").glob("*/train.csv")) if rows(path) >= 1000),
+            *(path.parent.name for path in sorted((data / "classification").glob("*/train.csv"))),
         ],
         "labeler_long_texts": [
             "labeler_long_texts.py", str(data / "classification" / "sc2_sentiment"), financial,
@@ -111,11 +111,6 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
     if original:
         found["topics_cost"] = ["topics_cost.py", titles, topics, original]
     return found
-
-
-def rows(path: Path) -> int:
-    """Return how many examples a task's training file has."""
-    return sum(1 for _ in files.read_rows(path))
 
 
 def contrastive() -> dict[str, list[str]]:
