@@ -40,6 +40,8 @@ def fine_tune(options: LabelerArguments, training_args: LabelerTrainingArguments
     if packing.can_pack_layers(model.config) and training_args.n_gpu <= 1:  # DataParallel would cut the row into pieces
         packed.pack(model)
         collator = packed.Collator(packing.position_start(model.config))
+        if training_args.ddp_find_unused_parameters is None:  # each step uses all of them: DDP need not search
+            training_args.ddp_find_unused_parameters = False
     else:
         collator = (DataCollatorForTokenClassification if ner else DataCollatorWithPadding)(tokenizer)
     trainer = LabelTrainer(
