@@ -262,7 +262,8 @@ def mining(found: dict[str, Any]) -> Section:
     rows = [(arm.replace("_", " "), f"{one['slipped']:.2%}", f"{one['true_negatives_kept']:.2%}") for arm, one in arms]
     text = f"{found['queries']:,} queries of {found['data']}, two paraphrases of each positive planted."
     head = ("rule", "planted paraphrases that slip through", "true negatives kept")
-    return Section("Retriever: mining", text, head, rows)
+    bars = {arm.replace("_", " "): {"share": one["slipped"]} for arm, one in arms}
+    return Section("Retriever: mining", text, head, rows, bars, head[1])
 
 
 def vectors(found: dict[str, Any]) -> Section:

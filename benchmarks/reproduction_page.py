@@ -27,7 +27,7 @@ CHINESE = {
     "task": "任务", "from scratch": "从零训练", "chosen seed": "选出的种子", "tokenizer": "分词器", "steps": "步数",
     "tokens seen": "读过的 token", "held-out loss per character": "留出文本每字损失", "set": "数据集", "recipe": "配方",
     "dense": "向量", "hybrid": "混合", "largest p": "最大的 p", "contender": "方法", "topics": "主题数",
-    "coverage": "覆盖率", "diversity": "多样性",
+    "coverage": "覆盖率", "diversity": "多样性", "vectors": "向量", "lexical weight": "词的权重",
 }  # fmt: skip
 PHRASES = re.compile(r"\b(" + "|".join(sorted(CHINESE, key=len, reverse=True)) + r")\b")
 # Stage, what the paper's abstract says, what the original's code holds, ours, why they differ: filled by `numbers`.
@@ -154,11 +154,24 @@ def topics(found: dict[str, Any]) -> tuple[Row, list[Row]]:
     return ("contender", "topics", "coverage", "AMI", "NPMI", "diversity"), rows
 
 
+def vectors(found: dict[str, Any]) -> tuple[Row, list[Row]]:
+    """Topics by encoders that read other texts; the differences are over the same seeds of UMAP."""
+    first = found["rows"][0]["vectors"]
+    rows = [
+        (row["vectors"].replace("_", " "), f"{row['lexical_weight']:.1f}", f"{row['n_topics']['mean']:.0f}",
+         *(spread(row[key]) for key in ("coverage", "ami")),
+         difference(row["first_minus"]) if "first_minus" in row else "–")
+        for row in found["rows"]
+    ]  # fmt: skip
+    return ("vectors", "lexical weight", "topics", "coverage", "AMI", f"AMI, {first} − this (p)"), rows
+
+
 TABLES: dict[str, Callable[[Any], tuple[Row, list[Row]]]] = {
     "labeler_tasks": pretraining, "labeler_tasks_of_1000_rows": pretraining, "domain_words_pretraining": words,
     "retriever_quality": retrievers,
     "retriever_quality_without_event_qa": retrievers, "retriever_quality_without_news_headline": retrievers,
     "retriever_quality_without_report_abstract": retrievers, "topics_quality": topics,
+    "topics_domain": vectors,
 }  # fmt: skip
 
 

@@ -104,6 +104,9 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
         "vector_store": ["vector_store.py"],
         "topics_vectors": ["topics_vectors.py", str(data), topics],
         "topics_quality": ["topics_quality.py", titles, topics],
+        "topics_domain": [
+            "topics_domain.py", titles, *(f"{n}={encoders / n}" for n in ("financial", "same_amount", "general")),
+        ],
     }  # fmt: skip
     for held_out in sets:
         extra = ["--held_out", held_out, "--arms", "untuned", "mined"]
