@@ -269,7 +269,7 @@ def test_a_server_is_sent_no_more_than_it_takes_at_a_time(monkeypatch):
     assert len(Server.messages) == 4
 
 
-@pytest.mark.parametrize(("k", "depths"), [(3, [6, 48]), (2000, [4000, 16_384]), (8192, [16_384, 16_384])])
+@pytest.mark.parametrize(("k", "depths"), [(3, [6, 48]), (2000, [4000, 16_384]), (8192, [16_384])])
 def test_no_search_asks_for_more_hits_than_milvus_gives(monkeypatch, k, depths):
     asked = []
 

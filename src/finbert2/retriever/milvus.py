@@ -156,7 +156,7 @@ def search(
 
     Windows of one document take places among the hits: where that leaves fewer than `k`, more hits are asked for.
     """
-    for depth in (2 * k, min(16 * k, MAX_HITS)):
+    for depth in sorted({2 * k, min(16 * k, MAX_HITS)}):
         found = [fold(hits)[:k] for hits in windows_of(client, collection, mode, vectors, queries, depth, where)]
         if all(len(hits) == k for hits in found):
             break
