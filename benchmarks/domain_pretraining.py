@@ -1,9 +1,9 @@
 """Encoders that differ in what they read: python benchmarks/domain_pretraining.py DATA WORK --tokenizer FOLDER.
 
-    general        sentences of a newspaper: the training parts of DATA/ner, about half a million characters
-    same_amount    as many characters of DATA/corpus, which is financial
     financial      all of DATA/corpus
-    retromae       the financial encoder, gone on with by RetroMAE for a fifth of the steps
+    general        sentences of a newspaper: the training parts of DATA/ner, about half a million characters
+    same_amount    as many characters of DATA/corpus
+    …_retromae     one of these, gone on with by RetroMAE on its own texts for a fifth of the steps
 
 One shape, one tokenizer, the same number of steps, by `finbert2 pretrain run` (at the defaults half an hour each on two
 cores with AMX). The batch ramp is of the first epoch alone, so what reads no text twice meets a little less of it. WORK
@@ -24,6 +24,8 @@ from transformers import AutoConfig
 from finbert2 import files
 from finbert2.labeler import data
 
+READS, RETROMAE = ("financial", "same_amount", "general"), "_retromae"
+
 
 def size(layers: int, width: int) -> list[str]:
     """Return the flags of an encoder with heads of 64 and feed-forward layers of four times the width."""
@@ -38,7 +40,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--tokenizer", required=True)
-    parser.add_argument("--encoders", nargs="+", default=["general", "same_amount", "financial", "retromae"])
+    parser.add_argument("--encoders", nargs="+", default=[*READS, *(name + RETROMAE for name in READS)])
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--steps", type=int, default=7000)
@@ -55,17 +57,17 @@ def main() -> None:
         output = options.work / name
         if (output / "results.json").exists():
             continue
+        reads = name.removesuffix(RETROMAE)
         source = corpus
-        if name in texts:
-            source = options.work / f"{name}.jsonl"
-            files.write_rows(source, ({"text": text} for text in texts[name]))
-        steps = options.steps // 5 if name == "retromae" else options.steps
+        if reads in texts:
+            source = options.work / f"{reads}.jsonl"
+            files.write_rows(source, ({"text": text} for text in texts[reads]))
         command = [
             sys.executable, "-m", "finbert2", "pretrain", "run", "--train_data", source, "--valid_data",
-            corpus.with_name("valid.jsonl.gz"), "--max_steps", steps, "--per_device_train_batch_size", options.batch,
+            corpus.with_name("valid.jsonl.gz"), "--per_device_train_batch_size", options.batch,
             "--dataloader_num_workers", options.workers, "--warmup_steps", "0.05", "--report_to", "none",
             "--cache_dir", options.work / "tokens", "--output_dir", output,
-            *(retromae(options) if name == "retromae" else mlm(options)),
+            *(retromae(options, options.work / reads) if name != reads else mlm(options)),
         ]  # fmt: skip
         subprocess.run([str(word) for word in command], check=True)
     made = {name: made_with(str(options.work / name)) for name in options.encoders}
@@ -76,17 +78,16 @@ def mlm(options: argparse.Namespace) -> list[object]:
     """Return the flags of an encoder from scratch; the batch grows and half is masked at first (docs/pretrain.md)."""
     return [
         "--objective", "mlm", *size(options.layers, options.width), "--tokenizer_name", options.tokenizer,
-        "--learning_rate", options.learning_rate, "--batch_ramp_steps", options.steps // 5,
-        "--mask_ratio", "0.5", "--later_mask_ratios", "0.6:0.3",
+        "--learning_rate", options.learning_rate, "--max_steps", options.steps,
+        "--batch_ramp_steps", options.steps // 5, "--mask_ratio", "0.5", "--later_mask_ratios", "0.6:0.3",
     ]  # fmt: skip
 
 
-def retromae(options: argparse.Namespace) -> list[object]:
-    """Return the flags of RetroMAE from the financial encoder, which must be there."""
-    start = options.work / "financial"
+def retromae(options: argparse.Namespace, start: Path) -> list[object]:
+    """Return the flags of RetroMAE from an encoder of the first stage, which must be there."""
     return [
         "--objective", "retromae", "--model_name_or_path", start, "--learning_rate", options.learning_rate / 2,
-        "--cls_words_weight", "10",
+        "--max_steps", options.steps // 5, "--cls_words_weight", "10",
     ]  # fmt: skip
 
 

@@ -14,6 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from domain_pretraining import READS, RETROMAE
+
 from finbert2 import runtime
 
 HERE = Path(__file__).parent
@@ -59,6 +61,10 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             "mask_ratio.py", "--corpus", corpus, "--valid", valid, "--tokenizer", base,
             "--work", str(work / "mask_ratio"),
         ],
+        "initial_weights": [
+            "initial_weights.py", "--corpus", corpus, "--valid", valid, "--tokenizer", base,
+            "--work", str(work / "initial_weights"),
+        ],
         "domain_pretraining": [
             "domain_pretraining.py", str(data), str(encoders), "--tokenizer", base,
             *(larger if on_gpu else []),
@@ -67,7 +73,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             "labeler_tasks.py", str(data), f"financial={financial}", "--work_dir", str(work / "labeler_tasks"),
         ],
         "labeler_tasks_of_1000_rows": [
-            "labeler_tasks.py", str(data), *(f"{n}={encoders / n}" for n in ("financial", "same_amount", "general")),
+            "labeler_tasks.py", str(data), *(f"{n}={encoders / n}" for n in READS),
             "--work_dir", str(work / "labeler_tasks_of_1000_rows"), "--train_rows", "1000", "--steps", "200",
             "--seeds", "3", "--max_seq_length", "256", "--tasks",
             *(path.parent.name for path in sorted((data / "classification").glob("*/train.csv"))),
@@ -90,9 +96,10 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             for name, flags in contrastive().items()
         },
         "retriever_quality": [
-            "retriever_quality.py", "--data", retrieval, "--model", financial, "--retromae", str(encoders / "retromae"),
-            "--work", str(retriever), "--group", "2", "--temperature", "0.05", "--passage_max_len", "96", "--queries",
-            "64", "--epochs", "0.5", "--learning_rate", "3e-4", "--seeds", *SEEDS,
+            "retriever_quality.py", "--data", retrieval, "--model", financial,
+            "--retromae", f"{financial}{RETROMAE}", "--work", str(retriever), "--group", "2", "--temperature", "0.05",
+            "--passage_max_len", "96", "--queries", "64", "--epochs", "0.5", "--learning_rate", "3e-4",
+            "--seeds", *SEEDS,
         ],
         "retriever_encode": [
             "retriever_encode.py", "--model", tuned, "--data", f"{retrieval}/report_abstract", "--evaluate",
@@ -105,7 +112,8 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
         "topics_vectors": ["topics_vectors.py", str(data), topics],
         "topics_quality": ["topics_quality.py", titles, topics],
         "topics_domain": [
-            "topics_domain.py", titles, *(f"{n}={encoders / n}" for n in ("financial", "same_amount", "general")),
+            "topics_domain.py", titles,
+            *(f"{n}{end}={encoders / n}{end}" for end in (RETROMAE, "") for n in READS),
         ],
     }  # fmt: skip
     for held_out in sets:

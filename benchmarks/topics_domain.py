@@ -1,10 +1,10 @@
 """Topics by encoders that read other texts: python benchmarks/topics_domain.py TITLES.csv NAME=ENCODER….
 
 The encoders are those of domain_pretraining.py: one shape, one tokenizer, as many steps, other texts. A title's vector
-is the mean of its tokens', since [CLS] of an encoder that had MLM alone says little. 20,000 titles as in
-topics_quality.py and our settings, five seeds, by the vectors alone (`--lexical_weight 0`) and beside the titles' words
-(0.5, the default), these by jieba and the user dictionary alone. With them random weights of the first encoder's shape,
-and the words alone. Writes benchmarks/results/topics_domain.json.
+is [CLS] where NAME ends in `_retromae`; else the mean of its tokens', since [CLS] of an encoder that had MLM alone says
+little. 20,000 titles as in topics_quality.py and our settings, five seeds, by the vectors alone (`--lexical_weight 0`)
+and beside the titles' words (0.5, the default), these by jieba and the user dictionary alone. With them random weights
+of the first encoder's shape, and the words alone. Writes benchmarks/results/topics_domain.json.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from domain_pretraining import made_with
+from domain_pretraining import RETROMAE, made_with
 from labeler_tasks import paired, random_weights, spread
 from topics_cost import STAGE, read
 
@@ -53,7 +53,10 @@ def main() -> None:
     _, parts = cutter.words_and_parts(titles)
     with tempfile.TemporaryDirectory() as folder:
         starts = encoders | {"random weights": random_weights(next(iter(encoders.values())), Path(folder))}
-        vectors = {name: encoder.SentenceEncoder(one, 256, "mean").encode(titles) for name, one in starts.items()}
+        vectors = {
+            name: encoder.SentenceEncoder(one, 256, "cls" if name.endswith(RETROMAE) else "mean").encode(titles)
+            for name, one in starts.items()
+        }
     arms = [(name, weight, vectors[name]) for name in starts for weight in WEIGHTS] + [("words alone", 1.0, None)]
     fits = [(encoded, parts, industries, weight, seed) for _, weight, encoded in arms for seed in range(SEEDS)]
     with multiprocessing.get_context("spawn").Pool(runtime.cores()) as pool:

@@ -9,7 +9,9 @@ from finbert2.errors import UserError
 DEFAULT_RATIO = {"mlm": 0.15, "retromae": 0.30}
 MEASURES = ("loss_per_token", "loss_per_char", "pseudo_perplexity", "masked_accuracy")
 LONGEST_ROW = 2**16  # the masker's keys have 16 bits for a place
-SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+FROM_SCRATCH = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "start_from_counts",
+)  # fmt: skip
 RETROMAE_ONLY = ("hide_whole_words", "bag_of_words_weight", "cls_words_weight", "frozen_encoder_steps")
 
 
@@ -25,6 +27,9 @@ class PretrainingArguments:
     num_hidden_layers: int = args.option("from scratch: layers", default=12)
     num_attention_heads: int = args.option("from scratch: heads", default=12)
     intermediate_size: int = args.option("from scratch: width of the feed-forward layers", default=3072)
+    start_from_counts: bool = args.option(
+        "from scratch: embeddings and first heads by the corpus's counts, not at random", default=False
+    )
     valid_data: list[str] | None = args.option("held-out files or folders", default=None)
     text_field: str = args.option("field that holds the text", default="text")
     source_field: str = args.option("field that says where a text is from", default="source")
@@ -55,7 +60,7 @@ class PretrainingArguments:
         """Fill in the objective's ratio; refuse what contradicts itself."""
         if not self.model_name_or_path and not self.tokenizer_name:
             raise ValueError("give --model_name_or_path to go on from a checkpoint, or --tokenizer_name to start anew")
-        for name in SIZES:
+        for name in FROM_SCRATCH:
             if self.model_name_or_path and getattr(self, name) != getattr(type(self), name):
                 raise ValueError(
                     f"--{name} is for a model from scratch, {self.model_name_or_path} has its own: leave it out, "
@@ -66,6 +71,8 @@ class PretrainingArguments:
                 f"--hidden_size {self.hidden_size} is no multiple of --num_attention_heads {self.num_attention_heads}: "
                 "give both, heads of 64 are usual"
             )
+        if self.start_from_counts and self.num_attention_heads < 2:
+            raise ValueError("--start_from_counts keeps a head's width for positions: --num_attention_heads 2 at least")
         self.mask_ratio = self.mask_ratio or DEFAULT_RATIO[self.objective]
         self.row_length = max(self.row_length, self.max_seq_length)
         self.check_shares()

@@ -46,6 +46,10 @@ def main(argv: list[str] | None = None) -> None:
     training.starting_point(training_args)  # this and the model are refused now and not after tokenising
     model, dropout = build.build_model(options, tokenizer)
     rows, valid = build.load_rows(options, tokenizer, cache, training_args.seed)
+    if options.start_from_counts:
+        from finbert2.pretrain.initial import start_from_counts
+
+        start_from_counts(model, rows.windows.ids, tokenizer.all_special_ids, training_args.seed)
     trainer = build.build_trainer(model, tokenizer, rows, valid, options, training_args)
     before = evaluate(model, valid, tokenizer) if valid else {}
     resumed = train(trainer, options.objective)
