@@ -101,9 +101,11 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
     corpus = found.corpus or [root / "FinBERT2" / "pretrain" / "sample_data.jsonl"]
     train, valid = output / "corpus" / "train", found.valid or [output / "corpus" / "valid"]
     base = ("--base_model", model) if model else ("--base_vocab_size", "12000")
+    # In so few steps random weights learn how frequent tokens are, and little more (docs/pretrain.md).
     start = (
         ("--model_name_or_path", str(output / "tokenizer")) if model
-        else ("--model_name_or_path", "", "--tokenizer_name", str(output / "tokenizer"), *ENCODER)
+        else ("--model_name_or_path", "", "--tokenizer_name", str(output / "tokenizer"), *ENCODER,
+              "--start_from_counts", "True")
     )  # fmt: skip
     common = (
         "--train_data", str(train), "--valid_data", *map(str, valid), "--max_seq_length", "128",
@@ -111,7 +113,7 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
         "--per_device_train_batch_size", str(size.packed_rows),
     )  # fmt: skip
     rates = ("5e-5", "3e-5") if model else ("1e-3", "1e-3")
-    # At 15 % a model from scratch is still at the frequency of words when the steps are over (docs/pretrain.md).
+    # At 15 % it would have fewer tokens to learn from.
     masks = () if model else ("--mask_ratio", "0.4")
     made = [
         Step("corpus", "FinBERT2/pretrain/prepare_corpus.sh", (
