@@ -85,13 +85,13 @@ def room(model: Any) -> int:
 def ppmi_vectors(near: sparse.csr_matrix, width: int, seed: int) -> np.ndarray:
     """Return unit vectors of tokens (size, width or fewer) from symmetric counts (size, size); zeros of unseen ones.
 
-    Singular vectors, by the square roots of their values, of the positive pointwise mutual information with smoothed
-    contexts (Levy, Goldberg & Dagan 2015, §2 and §3.3, eq. 3 and 8).
+    Singular vectors of the positive pointwise mutual information (Levy, Goldberg & Dagan 2015, §2), with smoothed
+    contexts (§3.2), weighted by the square roots of the singular values (§3.3).
     """
     from sklearn.utils.extmath import randomized_svd
 
     total = np.asarray(near.sum(axis=1)).ravel()
-    context = total**SMOOTHING / max((total**SMOOTHING).sum(), 1)
+    context = total**SMOOTHING / ((total**SMOOTHING).sum() or 1)
     pairs = near.tocoo()
     values = np.log(pairs.data / (total[pairs.row] * context[pairs.col]))
     positive = values > 0
