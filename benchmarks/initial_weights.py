@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from unittest import mock
 
-from mask_ratio import size
+from domain_pretraining import size
 
 from finbert2 import files, runtime
 from finbert2.pretrain import initial, run

@@ -45,13 +45,13 @@ def count(ids: np.ndarray, special_ids: list[int], size: int) -> tuple[np.ndarra
 
 def sample(ids: np.ndarray) -> list[np.ndarray]:
     """Return blocks of at most `BLOCK` tokens, `SAMPLE` in all, spread evenly over the corpus."""
-    count = -(-min(len(ids), SAMPLE) // BLOCK)
-    starts = np.linspace(0, len(ids) - BLOCK, count).astype(int) if len(ids) > SAMPLE else np.arange(count) * BLOCK
+    blocks = -(-min(len(ids), SAMPLE) // BLOCK)
+    starts = np.linspace(0, len(ids) - BLOCK, blocks).astype(int) if len(ids) > SAMPLE else np.arange(blocks) * BLOCK
     return [np.asarray(ids[start : start + BLOCK]) for start in starts]
 
 
 def neighbours(ids: np.ndarray, special: np.ndarray, size: int) -> sparse.csr_matrix:
-    """Return how often a token stands before another (size, size), one by distance; not across specials."""
+    """Return how often a token stands before another (size, size), by one through the distance, not across specials."""
     found = sparse.csr_matrix((size, size))
     segment = np.cumsum(special)
     for distance in range(1, min(REACH, len(ids) - 1) + 1):
