@@ -8,8 +8,8 @@
 One shape, one tokenizer, the same number of steps, by `finbert2 pretrain run` (at the defaults half an hour each on two
 cores with AMX). The batch ramp is of the first epoch alone, so what reads no text twice meets a little less of it. WORK
 gets a folder of each; what is there already is kept. `labeler_tasks.py` then says what they are worth;
-benchmarks/results/domain_pretraining.json how they were made. Not for the NER tasks, whose training texts `general` has
-read.
+benchmarks/results/domain_pretraining.json how they were made, or domain_pretraining_from_counts.json for
+--start_from_counts. Not for the NER tasks, whose training texts `general` has read.
 """
 
 import argparse
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--batch", type=int, default=2, help="rows of 512 tokens a step")
     parser.add_argument("--learning_rate", type=float, default=1e-3)
+    parser.add_argument("--start_from_counts", action="store_true", help="instead of from random weights")
     parser.add_argument("--workers", type=int, default=0, help="of the data loader; a GPU is faster than none")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
@@ -71,7 +72,8 @@ def main() -> None:
         ]  # fmt: skip
         subprocess.run([str(word) for word in command], check=True)
     made = {name: made_with(str(options.work / name)) for name in options.encoders}
-    files.write_json(Path(__file__).parent / "results" / "domain_pretraining.json", made)
+    start = "_from_counts" if options.start_from_counts else ""
+    files.write_json(Path(__file__).parent / "results" / f"domain_pretraining{start}.json", made)
 
 
 def mlm(options: argparse.Namespace) -> list[object]:
@@ -80,6 +82,7 @@ def mlm(options: argparse.Namespace) -> list[object]:
         "--objective", "mlm", *size(options.layers, options.width), "--tokenizer_name", options.tokenizer,
         "--learning_rate", options.learning_rate, "--max_steps", options.steps,
         "--batch_ramp_steps", options.steps // 5, "--mask_ratio", "0.5", "--later_mask_ratios", "0.6:0.3",
+        "--start_from_counts", options.start_from_counts,
     ]  # fmt: skip
 
 

@@ -4,9 +4,10 @@ Every task of DATA/classification and DATA/ner, trained by `finbert2 labeler tra
 weights of the first one's shape, with several seeds; beside them TF-IDF + logistic regression and the largest class, on
 the same training rows. Each start is compared with the next, random weights being the last: over seeds by Student's
 paired t-test (the same seed draws the same order of rows); the best seed of the first with TF-IDF over test rows. A
-finished run is not made again: the command can be stopped and goes on. Writes benchmarks/results/labeler_tasks.json,
-or labeler_tasks_of_N_rows.json for --train_rows N, and prints the table. With --tasks a record of the same settings
-keeps its other tasks; where encoders, machine or versions were others, the task holds its own.
+finished run is not made again: the command can be stopped and goes on. Writes benchmarks/results/labeler_tasks.json
+(another name: --record), or labeler_tasks_of_N_rows.json for --train_rows N, and prints the table. With --tasks a
+record of the same settings keeps its other tasks; where encoders, machine or versions were others, the task holds its
+own.
 """
 
 import argparse
@@ -116,6 +117,8 @@ def main() -> None:
     parser.add_argument("encoders", nargs="+", metavar="NAME=ENCODER")
     parser.add_argument("--work_dir", type=Path, default=Path("outputs/labeler_tasks"))
     parser.add_argument("--tasks", nargs="*", help="names of tasks (default: all)")
+    parser.add_argument("--record", default="labeler_tasks", help="name in benchmarks/results")
+    parser.add_argument("--no_random", action="store_true", help="leave random weights out")
     parser.add_argument("--no_table", action="store_true", help="train and evaluate only: several can run at once")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--train_rows", type=int, default=0, help="0: all")
@@ -126,11 +129,13 @@ def main() -> None:
     parser.add_argument("--max_seq_length", type=int, default=512)
     options = parser.parse_args()
     encoders = dict(one.split("=", 1) for one in options.encoders)
-    starts = encoders | {"from scratch": random_weights(next(iter(encoders.values())), options.work_dir / "random")}
+    starts = dict(encoders)
+    if not options.no_random:
+        starts["from scratch"] = random_weights(next(iter(encoders.values())), options.work_dir / "random")
     kinds = {"classification": False, "ner": True}
     folders = [(folder, ner) for kind, ner in kinds.items() for folder in sorted((options.data / kind).iterdir())]
     of_rows = f"_of_{options.train_rows}_rows" if options.train_rows else ""
-    path = Path(__file__).parent / "results" / f"labeler_tasks{of_rows}.json"
+    path = Path(__file__).parent / "results" / f"{options.record}{of_rows}.json"
     settings = ("seeds", "train_rows", "test_rows", "steps", "batch", "learning_rate", "max_seq_length")
     now = {
         "settings": {name: getattr(options, name) for name in settings},

@@ -69,8 +69,17 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             "domain_pretraining.py", str(data), str(encoders), "--tokenizer", base,
             *(larger if on_gpu else []),
         ],
+        "domain_pretraining_from_counts": [
+            "domain_pretraining.py", str(data), str(work / "from_counts"), "--tokenizer", base, "--encoders",
+            "financial", "--steps", "3500", "--start_from_counts",
+        ],
         "labeler_tasks": [
             "labeler_tasks.py", str(data), f"financial={financial}", "--work_dir", str(work / "labeler_tasks"),
+        ],
+        "labeler_tasks_from_counts": [
+            "labeler_tasks.py", str(data), f"financial={work / 'from_counts' / 'financial'}", "--work_dir",
+            str(work / "labeler_tasks_from_counts"), "--record", "labeler_tasks_from_counts", "--no_random",
+            "--seeds", "3", "--learning_rate", "4e-4",
         ],
         "labeler_tasks_of_1000_rows": [
             "labeler_tasks.py", str(data), *(f"{n}={encoders / n}" for n in READS),
