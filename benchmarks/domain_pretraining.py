@@ -1,13 +1,14 @@
-"""Encoders that differ in what they read: python benchmarks/domain_pretraining.py DATA WORK --tokenizer FOLDER.
+"""Encoders that differ in what they read: python benchmarks/domain_pretraining.py DATA WORK [--tokenizer FOLDER].
 
     financial      all of DATA/corpus
     general        sentences of a newspaper: the training parts of DATA/ner, about half a million characters
     same_amount    as many characters of DATA/corpus
     …_retromae     one of these, gone on with by RetroMAE on its own texts for a fifth of the steps
 
-One shape, one tokenizer, the same number of steps, by `finbert2 pretrain run` (at the defaults half an hour each on two
-cores with AMX). The batch ramp is of the first epoch alone, so what reads no text twice meets a little less of it. WORK
-gets a folder of each; what is there already is kept. `labeler_tasks.py` then says what they are worth;
+One shape, one tokenizer (if none is named, a small one trained on the corpus, since half of the tokens pass the head),
+the same number of steps, by `finbert2 pretrain run` (at the defaults half an hour each on two cores with AMX). The
+batch ramp is of the first epoch alone, so what reads no text twice meets a little less of it. WORK gets a folder of
+each; what is there already is kept. `labeler_tasks.py` then says what they are worth;
 benchmarks/results/domain_pretraining.json how they were made, or domain_pretraining_from_counts.json for
 --start_from_counts. Not for the NER tasks, whose training texts `general` has read.
 """
@@ -39,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--tokenizer", required=True)
+    parser.add_argument("--tokenizer", type=Path, help="default: 8,000 pieces and 8,000 words, trained on the corpus")
     parser.add_argument("--encoders", nargs="+", default=[*READS, *(name + RETROMAE for name in READS)])
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=256)
@@ -51,6 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     corpus = options.data / "corpus" / "corpus.jsonl.gz"
+    options.tokenizer = options.tokenizer or trained_tokenizer(corpus, options.work / "tokenizer")
     general = list(dict.fromkeys(newspaper(options.data / "ner")))
     amount = sum(map(len, general))
     texts = {"general": general, "same_amount": list(as_many(corpus, amount))}
@@ -63,17 +65,31 @@ def main() -> None:
         if reads in texts:
             source = options.work / f"{reads}.jsonl"
             files.write_rows(source, ({"text": text} for text in texts[reads]))
-        command = [
-            sys.executable, "-m", "finbert2", "pretrain", "run", "--train_data", source, "--valid_data",
+        finbert2(
+            "pretrain", "run", "--train_data", source, "--valid_data",
             corpus.with_name("valid.jsonl.gz"), "--per_device_train_batch_size", options.batch,
             "--dataloader_num_workers", options.workers, "--warmup_steps", "0.05", "--report_to", "none",
             "--cache_dir", options.work / "tokens", "--output_dir", output,
             *(retromae(options, options.work / reads) if name != reads else mlm(options)),
-        ]  # fmt: skip
-        subprocess.run([str(word) for word in command], check=True)
+        )  # fmt: skip
     made = {name: made_with(str(options.work / name)) for name in options.encoders}
     start = "_from_counts" if options.start_from_counts else ""
     files.write_json(Path(__file__).parent / "results" / f"domain_pretraining{start}.json", made)
+
+
+def finbert2(*words: object) -> None:
+    """Run a command of the suite."""
+    subprocess.run([sys.executable, "-m", "finbert2", *map(str, words)], check=True)
+
+
+def trained_tokenizer(corpus: Path, folder: Path) -> Path:
+    """Train a tokenizer on the corpus if the folder holds none."""
+    if not (folder / "tokenizer.json").exists():
+        finbert2(
+            "tokenizer", "train", "--corpus", corpus, "--output_dir", folder, "--base_vocab_size", 8000,
+            "--num_added_tokens", 8000, "--unigram_vocab_size", 24000,
+        )  # fmt: skip
+    return folder
 
 
 def mlm(options: argparse.Namespace) -> list[object]:
