@@ -6,8 +6,8 @@ the same training rows. Each start is compared with the next, random weights bei
 paired t-test (the same seed draws the same order of rows); the best seed of the first with TF-IDF over test rows. A
 finished run is not made again: the command can be stopped and goes on. Writes benchmarks/results/labeler_tasks.json
 (another name: --record), or labeler_tasks_of_N_rows.json for --train_rows N, and prints the table. With --tasks a
-record of the same settings keeps its other tasks; where rate, encoders, machine or versions were others, the task holds
-its own.
+record of the same settings keeps its other tasks; where encoders, machine or versions were others, the task holds its
+own.
 """
 
 import argparse
@@ -136,15 +136,14 @@ def main() -> None:
     folders = [(folder, ner) for kind, ner in kinds.items() for folder in sorted((options.data / kind).iterdir())]
     of_rows = f"_of_{options.train_rows}_rows" if options.train_rows else ""
     path = Path(__file__).parent / "results" / f"{options.record}{of_rows}.json"
-    settings = ("seeds", "train_rows", "test_rows", "steps", "batch", "max_seq_length")
+    settings = ("seeds", "train_rows", "test_rows", "steps", "batch", "learning_rate", "max_seq_length")
     now = {
-        "settings": {name: getattr(options, name) for name in settings}, "learning_rate": options.learning_rate,
+        "settings": {name: getattr(options, name) for name in settings},
         "encoders": {name: made_with(encoder) for name, encoder in encoders.items()},
         "tasks": {}, "machine": runtime.machine(), "versions": runtime.versions(),
     }  # fmt: skip
     results = earlier(path, now) if options.tasks else now
-    own = ("learning_rate", "encoders", "machine", "versions")
-    others = {name: now[name] for name in own if now[name] != results[name]}
+    own = {name: now[name] for name in ("encoders", "machine", "versions") if now[name] != results[name]}
     for folder, ner in folders:
         if options.tasks and folder.name not in options.tasks:
             continue
@@ -154,7 +153,7 @@ def main() -> None:
         }
         if options.no_table:
             continue
-        results["tasks"][folder.name] = row(found, ner) | others
+        results["tasks"][folder.name] = row(found, ner) | own
         files.write_json(path, results)
         print(table(results["tasks"]), flush=True)
 
