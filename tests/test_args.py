@@ -149,7 +149,7 @@ def test_secrets_are_written_nowhere(tmp_path):
     ("raised", "code", "shown"),
     [
         (UserError("a.csv line 3 has no label: add one"), 2, "error: a.csv line 3 has no label: add one\n"),
-        (KeyboardInterrupt(), 130, "interrupted: the same command goes on where this one stopped\n"),
+        (KeyboardInterrupt(), 130, "interrupted: the same command goes on from what this one had saved\n"),
         (
             OSError(errno.EDQUOT, "Disk quota exceeded", "o/a.npy"), 2,
             "error: the disk is full (o/a.npy): make room and run it again\n",

@@ -148,7 +148,7 @@ def command(main: Callable[[list[str] | None], None]) -> Callable[..., None]:
             sys.stderr.write(f"error: {told}\n")
             sys.exit(2)
         except KeyboardInterrupt:
-            sys.stderr.write("interrupted: the same command goes on where this one stopped\n")
+            sys.stderr.write("interrupted: the same command goes on from what this one had saved\n")
             sys.exit(130)
 
     return run
