@@ -70,8 +70,8 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             *(larger if on_gpu else []),
         ],
         "domain_pretraining_from_counts": [
-            "domain_pretraining.py", str(data), str(work / "from_counts"), "--encoders", "financial", "--steps", "11500",
-            "--start_from_counts",
+            "domain_pretraining.py", str(data), str(work / "from_counts"), "--encoders", "financial", "--steps",
+            "11500", "--start_from_counts",
         ],
         "labeler_tasks": [
             "labeler_tasks.py", str(data), f"financial={financial}", "--work_dir", str(work / "labeler_tasks"),
