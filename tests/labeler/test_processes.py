@@ -28,7 +28,10 @@ def two_processes(*arguments) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.slow
 def test_two_processes_equal_one(rows, tiny_bert, tmp_path):
     """Four steps of 2 × 4 rows are those of 8; DDP does not search each step for weights that it leaves out."""
-    more = ("--dropout", 0, "--train_sampling_strategy", "random", "--max_steps", 4, "--baselines", "False")
+    more = (
+        "--dropout", 0, "--train_sampling_strategy", "random", "--max_steps", 4, "--baselines", "False",
+        "--bf16", "False",
+    )  # fmt: skip
     run(train.main, *flags(tiny_bert, rows, tmp_path / "one", "csv", *more, "--per_device_train_batch_size", 8))
     done = two_processes(
         *flags(tiny_bert, rows, tmp_path / "two", "csv", *more, "--per_device_train_batch_size", 4)
