@@ -3,9 +3,9 @@
 Side by side, in one process and interleaved: the original's way (batches of 32 in file order, padded, two forwards
 each, fp32), transformers' pipeline at the best of three batch sizes in fp32 and, where the processor has it, in bf16,
 ours in torch (bf16 where the processor has it), in torch in fp32, in ONNX int8. Seconds are CPU seconds of all threads.
-Weights are random: they cost what trained ones do. Whether int8 answers as fp32 does is asked of a trained model, where
-one is named: --trained FOLDER --test_data FILE (--rounds 0 for that alone). Writes
-benchmarks/results/labeler_inference.json.
+Weights are random: they cost what trained ones do. Where the time goes is told by torch's profiler (--rounds 0 for that
+alone). Whether int8 answers as fp32 does is asked of a trained model, where one is named: --trained FOLDER --test_data
+FILE (--rounds 0 --operators 0 for that alone). Writes benchmarks/results/labeler_inference.json.
 """
 
 import argparse
@@ -134,6 +134,29 @@ def summary(
     }  # fmt: skip
 
 
+def operators(folder: Path, count: int) -> dict[str, dict[str, float]]:
+    """Return the share of the CPU time that each of torch's operators takes itself, of ours and of `pipeline`.
+
+    Both in the precision of this processor, after a first call; shares below a hundredth are left out.
+    """
+    texts = sc2_texts(folder, count)
+    with tempfile.TemporaryDirectory() as temporary:
+        labeler = base_labeler(texts, Path(temporary))
+    piped = pipeline_of(labeler, torch.bfloat16 if runtime.has_bf16() else torch.float32)
+    found = {}
+    for name, call in (("ours", lambda: labeler.predict(texts)), ("pipeline", lambda: piped(texts, 1))):
+        call()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            call()
+        spent = {one.key: one.self_cpu_time_total for one in profile.key_averages()}
+        shares = {key: value / sum(spent.values()) for key, value in spent.items()}
+        found[name] = {
+            key.removeprefix("aten::"): round(share, 3)
+            for key, share in sorted(shares.items(), key=lambda one: -one[1]) if share >= 0.01
+        }  # fmt: skip
+    return found
+
+
 def agreement(trained: str, path: str) -> dict:
     """Return how often the engines of a trained model agree on a test file, and what each scores."""
     export.main(["--model_name_or_path", trained, "--texts", path])
@@ -156,6 +179,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with classification/sc2_sentiment")
     parser.add_argument("--texts", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--operators", type=int, default=48, help="texts that are profiled")
     parser.add_argument("--trained", help="a trained labeler's folder")
     parser.add_argument("--test_data", help="the file it is compared on")
     options = parser.parse_args()
@@ -166,10 +190,14 @@ def main() -> None:
         results["agreement"] = agreement(options.trained, options.test_data) | here
         files.write_json(path, results)
     folder = options.data / "classification" / "sc2_sentiment"
+    if options.operators:
+        results["operators"] = {"texts": options.operators, **operators(folder, options.operators)} | here
+        files.write_json(path, results)
     for found in speed(folder, options.texts, options.rounds) if options.rounds else ():
         results |= {"speed": found, **here}  # the machine is that of the speeds: those of an earlier one keep theirs
         files.write_json(path, results)
-    print(json.dumps({name: results.get(name) for name in ("speed", "agreement")}, ensure_ascii=False, indent=2))
+    shown = ("speed", "operators", "agreement")
+    print(json.dumps({name: results.get(name) for name in shown}, ensure_ascii=False, indent=2))
 
 
 if __name__ == "__main__":

@@ -136,6 +136,7 @@ def test_a_run_that_is_stopped_leaves_the_machine_of_the_numbers(benchmark, monk
         script.main()
     assert record.read_text(encoding="utf-8") == before
     monkeypatch.setattr(script, "speed", lambda *_: iter([{"texts": 2}]))
+    monkeypatch.setattr(script, "operators", lambda *_: {})
     script.main()
     assert json.loads(record.read_text(encoding="utf-8"))["machine"] != "theirs"
 

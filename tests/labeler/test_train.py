@@ -60,7 +60,7 @@ def test_the_best_epoch_is_kept_not_the_last(rows, tiny_bert, tmp_path, monkeypa
     kept = flags(tiny_bert, rows, tmp_path / "o", "csv", "--num_train_epochs", 4, "--save_total_limit", 4)
     run(train.main, *kept)
     state = last_state(tmp_path / "o")
-    assert (state["best_metric"], state["best_global_step"]) == (0.9, 10)
+    assert (state["best_metric"], state["best_global_step"]) == (0.9, 10) and results(tmp_path / "o")["dev"] == 0.9
     losses = [entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry]
     assert losses[-1] < losses[1]
     saved = load_file(tmp_path / "o" / "model.safetensors")

@@ -29,8 +29,7 @@ def seeds(
 
     A process that is not the main one gets nothing back: it only trains.
 
-    The spread holds mean, standard deviation (of a sample) and values of each test score, or of the development score
-    where there is no test part.
+    The spread holds mean, standard deviation (of a sample) and values of the development score and each test score.
     """
     runs = []
     for number in range(options.seeds):
@@ -51,8 +50,8 @@ def seeds(
         return None, {}, {}
     choose = max if training_args.greater_is_better else min
     folder, best = choose(runs, key=lambda run: run[1]["dev"])
-    tables = [run["test"] or {"dev": run["dev"]} for _, run in runs]
-    return Labeler.from_pretrained(str(folder)), best["summary"] | {"seed_kept": best["seed"]}, spread(tables)
+    summary = best["summary"] | {"dev": best["dev"], "seed_kept": best["seed"]}
+    return Labeler.from_pretrained(str(folder)), summary, spread([{"dev": run["dev"]} | run["test"] for _, run in runs])
 
 
 def folds(

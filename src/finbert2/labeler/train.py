@@ -128,7 +128,7 @@ def fit(
         return labeler, summary | {"seeds": spread}
     runtime.set_seed(training_args.seed)
     labeler, trainer = fine_tune(options, training_args, task)
-    return labeler, training.summary(trainer)
+    return labeler, training.summary(trainer) | {"dev": trainer.state.best_metric}
 
 
 def trusted(labeler: Labeler, task: Task, target_precision: float | None) -> Labeler:
