@@ -7,7 +7,7 @@ paired t-test (the same seed draws the same order of rows); the best seed of the
 finished run is not made again: the command can be stopped and goes on. Writes benchmarks/results/labeler_tasks.json
 (another name: --record), or labeler_tasks_of_N_rows.json for --train_rows N, and prints the table. With --tasks a
 record of the same settings keeps its other tasks; where encoders, machine or versions were others, the task holds its
-own.
+own. Flags that are not this script's, --fgm 0.5 say, go to `labeler train` and into the settings.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def random_weights(encoder: str, folder: Path) -> str:
     return str(folder)
 
 
-def run(task: Path, ner: bool, encoder: str, output: Path, options: argparse.Namespace) -> dict:
+def run(task: Path, ner: bool, encoder: str, output: Path, options: argparse.Namespace, flags: list[str]) -> dict:
     """Train on a task and return its results; epochs as many as make `--steps` steps, between 3 and 20."""
     suffix = "txt" if ner else "csv"
     read = data.read_sentences if ner else data.read_examples
@@ -49,7 +49,7 @@ def run(task: Path, ner: bool, encoder: str, output: Path, options: argparse.Nam
         "per_device_train_batch_size": options.batch, "seeds": options.seeds,
         "learning_rate": options.learning_rate, "save_total_limit": 1, "report_to": "none",
     }  # fmt: skip
-    train.main([str(word) for name, value in arguments.items() for word in (f"--{name}", value)])
+    train.main([str(word) for name, value in arguments.items() for word in (f"--{name}", value)] + flags)
     return json.loads((output / "results.json").read_text(encoding="utf-8"))
 
 
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--learning_rate", type=float, default=1e-4)
     parser.add_argument("--max_seq_length", type=int, default=512)
-    options = parser.parse_args()
+    options, flags = parser.parse_known_args()
     encoders = dict(one.split("=", 1) for one in options.encoders)
     starts = dict(encoders)
     if not options.no_random:
@@ -138,7 +138,7 @@ def main() -> None:
     path = Path(__file__).parent / "results" / f"{options.record}{of_rows}.json"
     settings = ("seeds", "train_rows", "test_rows", "steps", "batch", "learning_rate", "max_seq_length")
     now = {
-        "settings": {name: getattr(options, name) for name in settings},
+        "settings": {name: getattr(options, name) for name in settings} | ({"flags": flags} if flags else {}),
         "encoders": {name: made_with(encoder) for name, encoder in encoders.items()},
         "tasks": {}, "machine": runtime.machine(), "versions": runtime.versions(),
     }  # fmt: skip
@@ -148,7 +148,7 @@ def main() -> None:
         if options.tasks and folder.name not in options.tasks:
             continue
         found = {
-            name: run(folder, ner, start, options.work_dir / name.replace(" ", "_") / folder.name, options)
+            name: run(folder, ner, start, options.work_dir / name.replace(" ", "_") / folder.name, options, flags)
             for name, start in starts.items()
         }
         if options.no_table:
