@@ -6,8 +6,8 @@ the same training rows. Each start is compared with the next, random weights bei
 paired t-test (the same seed draws the same order of rows); the best seed of the first with TF-IDF over test rows. A
 finished run is not made again: the command can be stopped and goes on. Writes benchmarks/results/labeler_tasks.json
 (another name: --record), or labeler_tasks_of_N_rows.json for --train_rows N, and prints the table. With --tasks a
-record of the same settings keeps its other tasks; where encoders, machine or versions were others, the task holds its
-own. Flags that are not this script's, --fgm 0.5 say, go to `labeler train` and into the settings.
+record of encoders of the same names keeps its other tasks; where settings, machine or versions were others, the task
+holds its own. Flags that are not this script's, --fgm 0.5 say, go to `labeler train` and into the settings.
 """
 
 import argparse
@@ -104,10 +104,9 @@ def table(tasks: dict[str, dict]) -> str:
 
 
 def earlier(path: Path, now: dict) -> dict:
-    """Return the record that is there if it is one of the same settings and starts, else the new one."""
+    """Return the record that is there if it is one of the same starts, else the new one."""
     there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else now
-    same = there["settings"] == now["settings"] and list(there["encoders"]) == list(now["encoders"])
-    return there if same else now
+    return there if list(there["encoders"]) == list(now["encoders"]) else now
 
 
 def main() -> None:
@@ -143,7 +142,8 @@ def main() -> None:
         "tasks": {}, "machine": runtime.machine(), "versions": runtime.versions(),
     }  # fmt: skip
     results = earlier(path, now) if options.tasks else now
-    own = {name: now[name] for name in ("encoders", "machine", "versions") if now[name] != results[name]}
+    made_by = ("settings", "encoders", "machine", "versions")
+    own = {name: now[name] for name in made_by if now[name] != results[name]}
     for folder, ner in folders:
         if options.tasks and folder.name not in options.tasks:
             continue

@@ -93,7 +93,7 @@ def pretraining(found: dict[str, Any]) -> tuple[Row, list[Row]]:
     tasks = found["tasks"]
     starts = list(next(iter(tasks.values()))["starts"])
     rows = [
-        (name, *(spread(one["starts"][start]) for start in starts),
+        (seeds(name, one, found), *(spread(one["starts"][start]) for start in starts),
          *((f"{one['tfidf']:.3f}", difference(one["best_seed_minus_tfidf"])) if "tfidf" in one else ("–", "–")),
          *(difference(one["minus"][start]) for start in starts[1:]))
         for name, one in tasks.items()
@@ -103,15 +103,22 @@ def pretraining(found: dict[str, Any]) -> tuple[Row, list[Row]]:
     def mean(value: Callable[[dict[str, Any]], float], form: str) -> str:
         return format(fmean(map(value, classified)), form)
 
-    rows.append((
-        f"**mean of {len(classified)}**",
-        *(mean(lambda one, s=start: one["starts"][s]["mean"], ".3f") for start in starts),
-        mean(lambda one: one["tfidf"], ".3f"), mean(lambda one: one["best_seed_minus_tfidf"]["difference"], "+.3f"),
-        *(mean(lambda one, s=start: one["minus"][s]["difference"], "+.3f") for start in starts[1:]),
-    ))  # fmt: skip
+    if len(classified) > 1:
+        rows.append((
+            f"**mean of {len(classified)}**",
+            *(mean(lambda one, s=start: one["starts"][s]["mean"], ".3f") for start in starts),
+            mean(lambda one: one["tfidf"], ".3f"), mean(lambda one: one["best_seed_minus_tfidf"]["difference"], "+.3f"),
+            *(mean(lambda one, s=start: one["minus"][s]["difference"], "+.3f") for start in starts[1:]),
+        ))  # fmt: skip
     beside = (f"{before} − {start} (p)" for before, start in pairwise(starts))
     head = ("task", *starts, "TF-IDF + LR", "chosen seed − TF-IDF (p)", *beside)
     return tuple(name.replace("_", " ") for name in head), rows
+
+
+def seeds(name: str, one: dict[str, Any], found: dict[str, Any]) -> str:
+    """Return a task's name, with the number of its seeds if that is not the table's."""
+    own = one.get("settings", found["settings"])["seeds"]
+    return name if own == found["settings"]["seeds"] else f"{name}, {own} seeds"
 
 
 def difference(one: dict[str, Any]) -> str:
@@ -167,7 +174,8 @@ def vectors(found: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 
 TABLES: dict[str, Callable[[Any], tuple[Row, list[Row]]]] = {
-    "labeler_tasks": pretraining, "labeler_tasks_from_counts": pretraining, "labeler_tasks_of_1000_rows": pretraining,
+    "labeler_tasks": pretraining, "labeler_tasks_from_counts": pretraining,
+    "labeler_tasks_from_counts_fgm": pretraining, "labeler_tasks_of_1000_rows": pretraining,
     "domain_words_pretraining": words, "retriever_quality": retrievers,
     "retriever_quality_without_event_qa": retrievers, "retriever_quality_without_news_headline": retrievers,
     "retriever_quality_without_report_abstract": retrievers, "topics_quality": topics,

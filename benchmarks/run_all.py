@@ -81,6 +81,11 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             str(work / "labeler_tasks_from_counts"), "--record", "labeler_tasks_from_counts", "--no_random",
             "--seeds", "3", "--learning_rate", "4e-4", "--steps", "1200",
         ],
+        "labeler_tasks_from_counts_fgm": [
+            "labeler_tasks.py", str(data), f"financial={work / 'from_counts' / 'financial'}", "--work_dir",
+            str(work / "labeler_tasks_from_counts_fgm"), "--record", "labeler_tasks_from_counts_fgm", "--no_random",
+            "--learning_rate", "4e-4", "--steps", "1200", "--tasks", "forum_sentiment", "--fgm", "0.5",
+        ],
         "labeler_tasks_of_1000_rows": [
             "labeler_tasks.py", str(data), *(f"{n}={encoders / n}" for n in READS),
             "--work_dir", str(work / "labeler_tasks_of_1000_rows"), "--train_rows", "1000", "--steps", "200",
