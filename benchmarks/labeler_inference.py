@@ -135,7 +135,7 @@ def summary(
 
 
 def operators(folder: Path, count: int) -> dict[str, dict[str, float]]:
-    """Return the share of the CPU time that each of torch's operators takes itself, of ours and of `pipeline`.
+    """Return the share of the time that each of torch's operators takes itself, of ours and of `pipeline` text by text.
 
     Both in the precision of this processor, after a first call; shares below a hundredth are left out.
     """
@@ -191,7 +191,8 @@ def main() -> None:
         files.write_json(path, results)
     folder = options.data / "classification" / "sc2_sentiment"
     if options.operators:
-        results["operators"] = {"texts": options.operators, **operators(folder, options.operators)} | here
+        counts = {"texts": options.operators, "threads": torch.get_num_threads()}
+        results["operators"] = counts | operators(folder, options.operators) | here
         files.write_json(path, results)
     for found in speed(folder, options.texts, options.rounds) if options.rounds else ():
         results |= {"speed": found, **here}  # the machine is that of the speeds: those of an earlier one keep theirs

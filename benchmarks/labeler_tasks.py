@@ -6,8 +6,9 @@ the same training rows. Each start is compared with the next, random weights bei
 paired t-test (the same seed draws the same order of rows); the best seed of the first with TF-IDF over test rows. A
 finished run is not made again: the command can be stopped and goes on. Writes benchmarks/results/labeler_tasks.json
 (another name: --record), or labeler_tasks_of_N_rows.json for --train_rows N, and prints the table. With --tasks a
-record of encoders of the same names keeps its other tasks; where settings, machine or versions were others, the task
-holds its own. Flags that are not this script's, --fgm 0.5 say, go to `labeler train` and into the settings.
+record of the same settings but for the seeds keeps its other tasks; where seeds, encoders, machine or versions were
+others, the task holds its own. Flags that are not this script's, --fgm 0.5 say, go to `labeler train` and into the
+settings.
 """
 
 import argparse
@@ -104,9 +105,10 @@ def table(tasks: dict[str, dict]) -> str:
 
 
 def earlier(path: Path, now: dict) -> dict:
-    """Return the record that is there if it is one of the same starts, else the new one."""
+    """Return the record that is there if it is one of the same starts and, but for seeds, settings, else the new."""
     there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else now
-    return there if list(there["encoders"]) == list(now["encoders"]) else now
+    same = there["settings"] | {"seeds": now["settings"]["seeds"]} == now["settings"]
+    return there if same and list(there["encoders"]) == list(now["encoders"]) else now
 
 
 def main() -> None:

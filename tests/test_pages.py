@@ -118,6 +118,20 @@ def test_the_trainers_labels_come_back_in_the_texts_order(benchmark, tmp_path, m
     assert gpu.trainer_predict(labeler, str(tmp_path))(texts) == expected
 
 
+def test_a_record_of_tasks_goes_on_with_other_seeds_only(benchmark, tmp_path):
+    """Tasks at another rate, or by another encoder, would stand in one table as if they were made alike."""
+    script, path = benchmark("labeler_tasks"), tmp_path / "record.json"
+    there = {"settings": {"seeds": 3, "learning_rate": 1e-4}, "encoders": {"a": {}}, "tasks": {"x": {}}}
+    script.files.write_json(path, there)
+
+    def after(settings=None, encoders=None):
+        now = there | {"settings": there["settings"] | (settings or {}), "encoders": encoders or {"a": {}}, "tasks": {}}
+        return script.earlier(path, now)["tasks"]
+
+    assert after() == after({"seeds": 5}) == {"x": {}}
+    assert after({"learning_rate": 2e-4}) == after({"flags": ["--fgm", "1"]}) == after(None, {"b": {}}) == {}
+
+
 def test_what_retromae_probe_keeps_is_of_one_work_folder(benchmark, tmp_path):
     """Encoders of another corpus or budget are not found by the next run."""
     for name in "ab":
