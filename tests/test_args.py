@@ -27,6 +27,13 @@ class Options:
             raise ValueError(f"--share is between 0 and 1, not {self.share}")
 
 
+@dataclasses.dataclass
+class Repeated:
+    """Of a made-up command that repeats itself."""
+
+    seeds: int = args.option("how often", default=1)
+
+
 def parse(*argv, kinds=(Options,)):
     return args.parse("stage verb", "Does it.", list(argv), *kinds)
 
@@ -113,6 +120,18 @@ def test_a_claimed_folder_refuses_another_run(tmp_path):
         "--train_data was ['a'], is ['b']): choose another --output_dir, or remove this one to start anew"
     )
     assert (tmp_path / "args.json").read_bytes() == before
+
+
+def test_more_repeats_go_on_with_a_repeated_run(tmp_path):
+    args.claim(tmp_path, Repeated(2), repeats="seeds")
+    args.claim(tmp_path, Repeated(5), repeats="seeds")
+    assert json.loads((tmp_path / "args.json").read_text())["seeds"] == 5
+    for fewer in (4, 1):
+        with pytest.raises(UserError, match=f"--seeds was 5, is {fewer}"):
+            args.claim(tmp_path, Repeated(fewer), repeats="seeds")
+    args.claim(tmp_path / "once", Repeated(1), repeats="seeds")
+    with pytest.raises(UserError, match="--seeds was 1, is 2"):
+        args.claim(tmp_path / "once", Repeated(2), repeats="seeds")
 
 
 @pytest.mark.parametrize(("made", "kept"), [("tokens", False), ("checkpoint-5", True)])

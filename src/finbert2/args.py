@@ -173,11 +173,15 @@ def as_record(*parsed: Any) -> dict[str, Any]:
     return json.loads(json.dumps(record, default=str))
 
 
-def claim(output_dir: str | Path, *parsed: Any, facts: dict[str, Any] | None = None) -> None:
+def claim(
+    output_dir: str | Path, *parsed: Any, facts: dict[str, Any] | None = None, repeats: str | None = None
+) -> None:
     """Write `args.json` into `output_dir`, or refuse a folder that holds a run with other options.
 
     `facts` are what else makes it another run, by a name for the message: the content of a file, the rows of a step. A
-    folder that holds the same run is accepted: training then resumes in it. Raises `UserError` naming what differs.
+    folder that holds the same run is accepted: training then resumes in it. `repeats` names the option that says how
+    often the run is repeated: where that was several times, more of them go on with it. Raises `UserError` naming what
+    differs.
     """
     path, record, now = Path(output_dir) / "args.json", as_record(*parsed), facts or {}
     if is_finished(output_dir) and not path.exists():
@@ -185,7 +189,8 @@ def claim(output_dir: str | Path, *parsed: Any, facts: dict[str, Any] | None = N
     if path.exists():
         earlier = json.loads(path.read_text(encoding="utf-8"))
         then = earlier.pop("facts", {})
-        names = sorted((earlier.keys() & record.keys()) - NOT_PART_OF_A_RUN)
+        more = repeats is not None and 1 < earlier.get(repeats, 1) < record[repeats]
+        names = sorted((earlier.keys() & record.keys()) - NOT_PART_OF_A_RUN - ({repeats} if more else set()))
         differing = [f"--{n} was {earlier[n]!r}, is {record[n]!r}" for n in names if earlier[n] != record[n]]
         differing += [
             f"{n} was {then[n]!r}, is {now[n]!r}" for n in sorted(then.keys() & now.keys()) if then[n] != now[n]

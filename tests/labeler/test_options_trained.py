@@ -45,6 +45,19 @@ def test_all_options_at_once_learn_over_seeds_and_folds(rows, tiny_bert, tmp_pat
     assert results(tmp_path / "o")["seeds"] == found["seeds"]
 
 
+@pytest.mark.slow
+def test_more_seeds_go_on_with_a_finished_run(rows, tiny_bert, tmp_path):
+    more = ("--max_steps", 2, "--baselines", "False", "--seeds")
+    values = []
+    for seeds in (2, 3):
+        run(train.main, *flags(tiny_bert, rows, tmp_path / "o", "csv", *more, seeds))
+        values.append(results(tmp_path / "o")["seeds"]["macro_f1"]["values"])
+    assert len(values[1]) == 3 and values[1][:2] == values[0]
+    written = (tmp_path / "o" / "results.json").stat().st_mtime_ns
+    run(train.main, *flags(tiny_bert, rows, tmp_path / "o", "csv", *more, 3))
+    assert (tmp_path / "o" / "results.json").stat().st_mtime_ns == written
+
+
 def test_several_labels_are_learnt_and_open_in_a_pipeline(tiny_bert, tmp_path):
     from transformers import pipeline
 

@@ -1,6 +1,7 @@
 """`finbert2 labeler train`: labelled texts → classifier; tagged sentences → tagger."""
 
 import functools
+import json
 import logging
 import time
 from dataclasses import replace
@@ -36,8 +37,9 @@ def main(argv: list[str] | None = None) -> None:
             "--target_precision is for tasks of one label a row: of several, each has its best F1's threshold"
         )
     rivals = {name: judge.opened(name, task.labels) for name in options.compare}  # refused now, not after the training
-    args.claim(output, options, training_args, facts=contents(options) | training.step_facts(training_args))
-    if args.is_finished(output):
+    facts = contents(options) | training.step_facts(training_args)
+    args.claim(output, options, training_args, facts=facts, repeats="seeds")
+    if is_finished(output, options.seeds):
         log.info("%s holds the finished run: nothing to do", output)
         uploads.publish(output, training_args)
         return
@@ -59,6 +61,14 @@ def main(argv: list[str] | None = None) -> None:
     results["data"] = files.fingerprint(p for p in (options.train_data, options.dev_data, options.test_data) if p)
     write(output, options, training_args, judgement, results, started)
     uploads.publish(output, training_args)
+
+
+def is_finished(output: Path, seeds: int) -> bool:
+    """Tell whether the folder holds results, and of several seeds those of so many."""
+    if not args.is_finished(output) or seeds == 1:
+        return args.is_finished(output)
+    spread = json.loads((output / "results.json").read_text(encoding="utf-8"))["seeds"]
+    return len(next(iter(spread.values()))["values"]) == seeds
 
 
 def contents(options: LabelerArguments) -> dict[str, str]:
