@@ -190,6 +190,11 @@ def test_what_is_no_file(tmp_path, monkeypatch):
             {"text": "甲", "label": None},
             "has no 'label': it has 'text'; rename the column or field, or name yours by a flag if there is one (-h)",
         ),
+        (
+            lambda row: row.require("label"),
+            {"text;label": "甲;1"},
+            "has no 'label': it has 'text;label'; save it with commas between the columns, or with tabs as .tsv",
+        ),
         (lambda row: row.text("text"), {"text": " "}, "has ' ' for 'text': a text was expected; fill or drop the row"),
         (lambda row: row.text("text"), {"text": 3}, "has 3 for 'text': a text was expected; fill or drop the row"),
         (lambda row: row.texts("pos"), {"pos": "甲"}, "has '甲' for 'pos': a list of texts was expected"),

@@ -41,10 +41,10 @@ class Row:
             if self.values.get(column) is not None:
                 return self.values[column]
         wanted = " or ".join(f"'{column}'" for column in columns)
-        raise UserError(
-            f"{self.place} has no {wanted}: it has {self.filled() or 'nothing'}; "
-            "rename the column or field, or name yours by a flag if there is one (-h)"
-        )
+        remedy = "rename the column or field, or name yours by a flag if there is one (-h)"
+        if len(self.values) == 1 and re.search("[;\t]", next(iter(self.values))):
+            remedy = "save it with commas between the columns, or with tabs as .tsv"
+        raise UserError(f"{self.place} has no {wanted}: it has {self.filled() or 'nothing'}; {remedy}")
 
     def filled(self) -> str:
         """Return the names of the columns that have a value; a CSV row that ends early has none for the last ones."""
