@@ -4,14 +4,15 @@ import csv
 import hashlib
 import json
 import os
+import re
 
 import pytest
 
-from finbert2 import files
+from finbert2 import arrow, files
 from tests.test_files import ROWS, message, read, write
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".json", ".parquet"])
 def test_rows_come_back_as_they_were_written(tmp_path, suffix):
     rows = [*ROWS, {"text": '换\n行, "引"', "label": "2"}]
     files.write_rows(tmp_path / f"a{suffix}", rows)
@@ -34,9 +35,41 @@ def test_lists_and_dictionaries_are_json_in_a_csv_cell(tmp_path):
     assert row["id"] == "1" and json.loads(row["probs"]) == {"正": 0.5} and json.loads(row["tags"]) == ["O"]
 
 
-def test_only_csv_and_json_lines_are_written(tmp_path):
+def test_parquet_has_every_column_of_any_row_and_no_column_of_several_kinds(tmp_path):
     path = tmp_path / "a.parquet"
-    assert message(files.write_rows, path, ROWS) == f"{path} has the suffix '.parquet': .csv and .jsonl are written"
+    files.write_rows(path, [{"id": 1, "probs": {"正": 0.5}}, {"id": 2, "名": "甲", "empty": {}}])
+    assert read(path) == [
+        {"id": 1, "probs": {"正": 0.5}, "名": None, "empty": None},
+        {"id": 2, "probs": None, "名": "甲", "empty": None},
+    ]
+    for other in ("a", 2**64):
+        said = message(files.write_rows, tmp_path / "b.parquet", [{"id": 1}, {"id": other}])
+        assert re.fullmatch(r"id has values of several kinds, for which Parquet has no type \(.+\): write .jsonl", said)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_parquet_files_are_joined_by_the_types_that_hold_all(tmp_path):
+    whole = [
+        [{"id": 1, "probs": {}, "entities": []}],
+        [{"id": 2.5, "probs": {"正": 0.5}, "entities": [{"text": "甲", "start": 0}], "more": "乙"}],
+    ]
+    paths = [tmp_path / f"{number}.rows" for number in range(2)]
+    for path, rows in zip(paths, whole, strict=True):
+        files.write_atomically(path, lambda file, rows=rows: arrow.write(file.buffer, rows))
+    path = tmp_path / "a.parquet"
+    files.write_atomically(path, lambda file: arrow.join(file.buffer, paths))
+    assert read(path) == [{"id": 1, "probs": None, "entities": [], "more": None}, whole[1][0]]
+    files.write_atomically(paths[0], lambda file: arrow.write(file.buffer, [{"id": "一"}]))
+    said = message(files.write_atomically, tmp_path / "b.parquet", lambda file: arrow.join(file.buffer, paths))
+    assert said.startswith("a column has values of several kinds, for which Parquet has no type (")
+    assert not (tmp_path / "b.parquet").exists()
+
+
+def test_other_formats_are_not_written(tmp_path):
+    path = tmp_path / "a.xlsx"
+    assert message(files.write_rows, path, ROWS) == (
+        f"{path} has the suffix '.xlsx': .csv, .jsonl and .parquet are written"
+    )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,10 +1,10 @@
-"""Rows of what Arrow stores: Parquet files, and folders written by `datasets.Dataset.save_to_disk`."""
+"""Rows of what Arrow stores, and back: Parquet files; folders written by `datasets.Dataset.save_to_disk` are read."""
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -87,3 +87,54 @@ def opened(path: Path) -> Iterator[Any]:
         raise UserError(f"{path.absolute()} does not exist") from None
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise UserError(f"{path} is not Parquet ({first_line(error)}): make or fetch it anew") from None
+
+
+def write(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> None:
+    """Write records as Parquet, with every column that one of them has.
+
+    Raises `UserError` for a column with values of several kinds.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = list(rows)
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = pyarrow.table({name: column(name, [row.get(name) for row in rows]) for name in names})
+    pyarrow.parquet.write_table(table, file)
+
+
+def column(name: str, values: Sequence[Any]) -> Any:
+    """Return values of JSON as an Arrow array; dictionaries that are all empty, which Parquet has not, as nulls."""
+    import pyarrow
+
+    try:
+        array = pyarrow.array(values)
+    except (pyarrow.ArrowException, OverflowError) as error:
+        raise UserError(several_kinds(name, error)) from None
+    return pyarrow.nulls(len(array)) if pyarrow.types.is_struct(array.type) and not array.type.num_fields else array
+
+
+def several_kinds(what: str, error: Exception) -> str:
+    """Return what is said of values that have no type of Parquet's in common."""
+    return f"{what} has values of several kinds, for which Parquet has no type ({first_line(error)}): write .jsonl"
+
+
+def join(file: IO[bytes], paths: Sequence[Path]) -> None:
+    """Write Parquet files one after another into one, whose columns have the types that hold them all.
+
+    One file is in memory at a time. Raises `UserError` where a column of one is of another kind in another.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        schema = pyarrow.unify_schemas(map(pyarrow.parquet.read_schema, paths), promote_options="permissive")
+    except pyarrow.ArrowException as error:
+        raise UserError(several_kinds("a column", error)) from None
+    with pyarrow.parquet.ParquetWriter(file, schema) as writer:
+        for path in paths:
+            table = pyarrow.parquet.read_table(path)
+            for name in schema.names:
+                if name not in table.column_names:
+                    table = table.append_column(name, pyarrow.nulls(len(table)))
+            writer.write_table(table.select(schema.names).cast(schema))

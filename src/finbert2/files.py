@@ -235,7 +235,7 @@ def write_array(path: str | Path, array: "np.ndarray") -> None:
 
 
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]], columns: Sequence[str] = ()) -> None:
-    """Write records as JSON lines (.jsonl, .json) or CSV with a header (.csv), by the path's suffix.
+    """Write records as JSON lines (.jsonl, .json), CSV with a header (.csv) or Parquet, by the path's suffix.
 
     `columns` are the header of a CSV that has no row; otherwise the first row's keys are.
     """
@@ -244,8 +244,10 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]], columns: Sequen
         write_atomically(path, lambda f: f.writelines(json.dumps(r, ensure_ascii=False) + "\n" for r in rows))
     elif path.suffix == ".csv":
         write_atomically(path, lambda file: tables.write(file, rows, columns))
+    elif path.suffix == arrow.PARQUET:
+        write_atomically(path, lambda file: arrow.write(file.buffer, rows))  # type: ignore[attr-defined]
     else:
-        raise UserError(f"{path} has the suffix '{path.suffix}': .csv and .jsonl are written")
+        raise UserError(f"{path} has the suffix '{path.suffix}': .csv, .jsonl and .parquet are written")
 
 
 def fingerprint(paths: Iterable[str | Path], memory: Path | None = None) -> dict[str, dict[str, Any]]:

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from finbert2 import files
 from finbert2.labeler import train
 
 from ..conftest import TEXTS
@@ -41,9 +42,9 @@ def tagged(count: int, seed: int) -> list[list[tuple[str, str]]]:
 
 
 def write_csv(path, rows):
-    files = io.StringIO()
-    csv.writer(files).writerows([("text", "label"), *rows])
-    path.write_text(files.getvalue(), encoding="utf-8")
+    file = io.StringIO()
+    csv.writer(file).writerows([("text", "label"), *rows])
+    path.write_text(file.getvalue(), encoding="utf-8")
     return path
 
 
@@ -107,5 +108,4 @@ def tagger(sentences, tiny_bert, tmp_path_factory):
 
 
 def read(path) -> list[dict]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file)) if path.suffix == ".csv" else [json.loads(line) for line in file]
+    return [row.values for row in files.read_rows(path)]

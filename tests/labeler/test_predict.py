@@ -36,7 +36,7 @@ def command(classifier, texts, output, *more):
     return ["--model_name_or_path", classifier, "--input", texts, "--output", output, *more]
 
 
-@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_a_killed_prediction_goes_on_and_ends_the_same(classifier, texts, tmp_path, monkeypatch, suffix):
     monkeypatch.setattr(inputs, "CHUNK", 4)
     outputs = {name: (tmp_path / f"{name}.{suffix}", tmp_path / f"{name}.npy") for name in "ab"}
@@ -61,6 +61,13 @@ def test_a_killed_prediction_goes_on_and_ends_the_same(classifier, texts, tmp_pa
     assert len(calls) == 3 and not (tmp_path / f"b.{suffix}.parts").exists()
     assert outputs["a"][0].read_bytes() == outputs["b"][0].read_bytes() and len(read(outputs["b"][0])) == 20
     assert np.array_equal(np.load(outputs["a"][1]), np.load(outputs["b"][1]))
+
+
+def test_parquet_says_what_json_lines_say(classifier, texts, tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "CHUNK", 4)
+    for suffix in ("jsonl", "parquet"):
+        run(predict.main, *command(classifier, texts, tmp_path / f"o.{suffix}"))
+    assert read(tmp_path / "o.parquet") == read(tmp_path / "o.jsonl")
 
 
 def test_parts_of_another_input_are_not_used(classifier, texts, tmp_path, caplog):

@@ -135,7 +135,7 @@ def test_what_predict_does_not_write(classifier, tmp_path, capsys):
     path = tmp_path / "o.xlsx"
     assert refused(
         capsys, predict.main, "--model_name_or_path", classifier, "--input", "-", "--output", path
-    ) == f"error: --output {path} has the suffix '.xlsx': name a .csv or a .jsonl file\n"  # fmt: skip
+    ) == f"error: --output {path} has the suffix '.xlsx': name a .csv, .jsonl or .parquet file\n"  # fmt: skip
 
 
 def test_an_empty_row_stops_the_prediction_and_leaves_no_file(classifier, tmp_path, capsys):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from finbert2 import files
+from finbert2 import arrow, files
 
 log = logging.getLogger(__name__)
 STATE = "made_from.json"
@@ -104,6 +104,9 @@ class Parts:
 
     def copy(self, count: int, file: Any, bom: bool) -> None:
         """Write the parts' rows one after another, the CSV header once."""
+        if self.output.suffix == arrow.PARQUET:
+            arrow.join(file.buffer, [self.path(number) for number in range(count)])
+            return
         file.write("\ufeff" if bom else "")
         for number in range(count):
             with self.path(number).open(encoding="utf-8", newline="") as part:

@@ -32,7 +32,7 @@ class PredictionArguments:
     input: str = args.option(
         "file with a text a row (.csv, .jsonl, .txt, .parquet, …), or - for standard input's lines"
     )
-    output: str = args.option("file to write, .csv or .jsonl; a row keeps its other columns")
+    output: str = args.option("file to write, .csv, .jsonl or .parquet; a row keeps its other columns")
     csv_bom: bool = args.option("begin a .csv with the mark by which Excel knows UTF-8", default=False)
     text_field: str = args.option("column or field that holds the text", default="text")
     empty_texts: Literal["error", "abstain"] = args.option("what is done with rows without a text", default="error")
@@ -55,8 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     """Label texts."""
     (options,) = args.parse("labeler predict", __doc__ or "", argv, PredictionArguments)
     output = Path(options.output)
-    if output.suffix not in (".csv", ".jsonl"):
-        raise UserError(f"--output {output} has the suffix '{output.suffix}': name a .csv or a .jsonl file")
+    if output.suffix not in (".csv", ".jsonl", ".parquet"):
+        raise UserError(f"--output {output} has the suffix '{output.suffix}': name a .csv, .jsonl or .parquet file")
     if options.csv_bom and output.suffix != ".csv":
         raise UserError(f"--csv_bom is for Excel, which opens .csv files: --output is {output}")
     args.spare_input(output, options.input)

@@ -35,7 +35,7 @@ class NewTitles:
 class PredictArguments(NewTitles):
     """Which titles, by which topics, and where the answer goes."""
 
-    output: str = args.option("file for the rows with their topics (.csv or .jsonl)")
+    output: str = args.option("file for the rows with their topics (.csv, .jsonl or .parquet)")
 
 
 @args.command
@@ -43,8 +43,8 @@ def main(argv: list[str] | None = None) -> None:
     """Give each title the topic whose centre it is nearest to, or -1."""
     (options,) = args.parse("topics predict", __doc__ or "", argv, PredictArguments)
     runtime.set_seed(options.seed)
-    if Path(options.output).suffix not in (".csv", ".jsonl", ".json"):
-        raise UserError(f"--output {options.output}: name a .csv or .jsonl file")
+    if Path(options.output).suffix not in (".csv", ".jsonl", ".json", ".parquet"):
+        raise UserError(f"--output {options.output}: name a .csv, .jsonl or .parquet file")
     args.spare_input(options.output, options.titles)
     model = load_model(Path(options.model_dir), options.model_name_or_path)
     titles = read_titles(options.titles, options.title_column)
