@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= .venv/bin/python
 STUDY = domain_words domain_words_pretraining domain_pretraining labeler_tasks labeler_tasks_of_1000_rows \
-	domain_pretraining_from_counts labeler_tasks_from_counts \
+	domain_pretraining_from_counts labeler_tasks_from_counts labeler_tasks_from_counts_of_1000_rows \
 	topics_vectors topics_quality topics_domain retriever_quality \
 	retriever_quality_without_event_qa retriever_quality_without_news_headline retriever_quality_without_report_abstract
 

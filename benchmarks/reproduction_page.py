@@ -176,6 +176,7 @@ def vectors(found: dict[str, Any]) -> tuple[Row, list[Row]]:
 TABLES: dict[str, Callable[[Any], tuple[Row, list[Row]]]] = {
     "labeler_tasks": pretraining, "labeler_tasks_from_counts": pretraining,
     "labeler_tasks_from_counts_fgm": pretraining, "labeler_tasks_of_1000_rows": pretraining,
+    "labeler_tasks_from_counts_of_1000_rows": pretraining,
     "domain_words_pretraining": words, "retriever_quality": retrievers,
     "retriever_quality_without_event_qa": retrievers, "retriever_quality_without_news_headline": retrievers,
     "retriever_quality_without_report_abstract": retrievers, "topics_quality": topics,

@@ -41,6 +41,9 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
     texts += [f"{path.parent.name}={path}" for path in sorted((data / "retrieval").glob("*/corpus.jsonl"))]
     texts += [f"{path.parent.name}={path}" for path in sorted((data / "classification").glob("*/test.csv"))]
     tokenizers = ["--tokenizer", base, "--domain", ours]
+    counted = work / "from_counts"
+    tasks = [path.parent.name for path in sorted((data / "classification").glob("*/train.csv"))]
+    thousand = ["--train_rows", "1000", "--steps", "200", "--seeds", "3", "--max_seq_length", "256", "--tasks", *tasks]
     found = {
         "corpus_throughput": ["corpus_throughput.py", "--corpus", corpus, *with_peers],
         "corpus_near_duplicates": ["corpus_near_duplicates.py", "--corpus", corpus, "--titles", titles, *with_peers],
@@ -70,27 +73,30 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             *(larger if on_gpu else []),
         ],
         "domain_pretraining_from_counts": [
-            "domain_pretraining.py", str(data), str(work / "from_counts"), "--encoders", "financial", "--steps",
-            "11500", "--start_from_counts",
+            "domain_pretraining.py", str(data), str(counted), "--encoders", *READS, "--steps", "11500",
+            "--start_from_counts",
         ],
         "labeler_tasks": [
             "labeler_tasks.py", str(data), f"financial={financial}", "--work_dir", str(work / "labeler_tasks"),
         ],
         "labeler_tasks_from_counts": [
-            "labeler_tasks.py", str(data), f"financial={work / 'from_counts' / 'financial'}", "--work_dir",
+            "labeler_tasks.py", str(data), f"financial={counted / 'financial'}", "--work_dir",
             str(work / "labeler_tasks_from_counts"), "--record", "labeler_tasks_from_counts", "--no_random",
             "--seeds", "3", "--learning_rate", "4e-4", "--steps", "1200",
         ],
         "labeler_tasks_from_counts_fgm": [
-            "labeler_tasks.py", str(data), f"financial={work / 'from_counts' / 'financial'}", "--work_dir",
+            "labeler_tasks.py", str(data), f"financial={counted / 'financial'}", "--work_dir",
             str(work / "labeler_tasks_from_counts_fgm"), "--record", "labeler_tasks_from_counts_fgm", "--no_random",
-            "--learning_rate", "4e-4", "--steps", "1200", "--tasks", "forum_sentiment", "--fgm", "0.5",
+            "--learning_rate", "4e-4", "--steps", "1200", "--tasks", "event_type", "forum_sentiment", "--fgm", "0.5",
         ],
         "labeler_tasks_of_1000_rows": [
             "labeler_tasks.py", str(data), *(f"{n}={encoders / n}" for n in READS),
-            "--work_dir", str(work / "labeler_tasks_of_1000_rows"), "--train_rows", "1000", "--steps", "200",
-            "--seeds", "3", "--max_seq_length", "256", "--tasks",
-            *(path.parent.name for path in sorted((data / "classification").glob("*/train.csv"))),
+            "--work_dir", str(work / "labeler_tasks_of_1000_rows"), *thousand,
+        ],
+        "labeler_tasks_from_counts_of_1000_rows": [
+            "labeler_tasks.py", str(data), *(f"{n}={counted / n}" for n in READS),
+            "--work_dir", str(work / "labeler_tasks_from_counts_of_1000_rows"), "--record", "labeler_tasks_from_counts",
+            "--learning_rate", "4e-4", *thousand,
         ],
         "labeler_long_texts": [
             "labeler_long_texts.py", str(data / "classification" / "sc2_sentiment"), financial,
