@@ -24,7 +24,8 @@ Row = tuple[str, ...]
 PAGES = {ROOT / "docs" / "reproduction.md": "en", ROOT / "docs" / "reproduction_zh.md": "zh"}
 PLACE = re.compile(r"(<!-- (?!end)([\w ]+) -->).*?(<!-- end -->)", re.S)
 CHINESE = {
-    "task": "任务", "from scratch": "从零训练", "chosen seed": "选出的种子", "tokenizer": "分词器", "steps": "步数",
+    "task": "任务", "from scratch": "从零训练", "majority": "多数类", "chosen seed": "选出的种子",
+    "tokenizer": "分词器", "steps": "步数",
     "tokens seen": "读过的 token", "held-out loss per character": "留出文本每字损失", "set": "数据集", "recipe": "配方",
     "dense": "向量", "hybrid": "混合", "largest p": "最大的 p", "contender": "方法", "topics": "主题数",
     "coverage": "覆盖率", "diversity": "多样性", "vectors": "向量", "lexical weight": "词的权重",
@@ -94,7 +95,7 @@ def pretraining(found: dict[str, Any]) -> tuple[Row, list[Row]]:
     starts = list(next(iter(tasks.values()))["starts"])
     rows = [
         (seeds(name, one, found), *(spread(one["starts"][start]) for start in starts),
-         *((f"{one['tfidf']:.3f}", difference(one["best_seed_minus_tfidf"])) if "tfidf" in one else ("–", "–")),
+         *(plain(one) if "tfidf" in one else ("–", "–", "–")),
          *(difference(one["minus"][start]) for start in starts[1:]))
         for name, one in tasks.items()
     ]  # fmt: skip
@@ -107,12 +108,18 @@ def pretraining(found: dict[str, Any]) -> tuple[Row, list[Row]]:
         rows.append((
             f"**mean of {len(classified)}**",
             *(mean(lambda one, s=start: one["starts"][s]["mean"], ".3f") for start in starts),
-            mean(lambda one: one["tfidf"], ".3f"), mean(lambda one: one["best_seed_minus_tfidf"]["difference"], "+.3f"),
+            *(mean(lambda one, n=name: one[n], ".3f") for name in ("majority", "tfidf")),
+            mean(lambda one: one["best_seed_minus_tfidf"]["difference"], "+.3f"),
             *(mean(lambda one, s=start: one["minus"][s]["difference"], "+.3f") for start in starts[1:]),
         ))  # fmt: skip
     beside = (f"{before} − {start} (p)" for before, start in pairwise(starts))
-    head = ("task", *starts, "TF-IDF + LR", "chosen seed − TF-IDF (p)", *beside)
+    head = ("task", *starts, "majority", "TF-IDF + LR", "chosen seed − TF-IDF (p)", *beside)
     return tuple(name.replace("_", " ") for name in head), rows
+
+
+def plain(one: dict[str, Any]) -> Row:
+    """Return what needs no encoder, and what the chosen seed adds to it."""
+    return f"{one['majority']:.3f}", f"{one['tfidf']:.3f}", difference(one["best_seed_minus_tfidf"])
 
 
 def seeds(name: str, one: dict[str, Any], found: dict[str, Any]) -> str:
