@@ -69,8 +69,8 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
             "--work", str(work / "initial_weights"),
         ],
         "domain_pretraining": [
-            "domain_pretraining.py", str(data), str(encoders), "--tokenizer", base,
-            *(larger if on_gpu else []),
+            "domain_pretraining.py", str(data), str(encoders), "--tokenizer", base, "--encoders", *READS,
+            f"financial{RETROMAE}", *(larger if on_gpu else []),
         ],
         "domain_pretraining_from_counts": [
             "domain_pretraining.py", str(data), str(counted), "--encoders", *READS, "--steps", "11500",
@@ -132,8 +132,7 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
         "topics_vectors": ["topics_vectors.py", str(data), topics],
         "topics_quality": ["topics_quality.py", titles, topics],
         "topics_domain": [
-            "topics_domain.py", titles,
-            *(f"{n}{end}={encoders / n}{end}" for end in (RETROMAE, "") for n in READS),
+            "topics_domain.py", titles, *(f"{n}={counted / n}" for n in READS),
         ],
     }  # fmt: skip
     for held_out in sets:
