@@ -42,9 +42,10 @@ def test_parquet_has_every_column_of_any_row_and_no_column_of_several_kinds(tmp_
         {"id": 1, "probs": {"正": 0.5}, "名": None, "empty": None},
         {"id": 2, "probs": None, "名": "甲", "empty": None},
     ]
-    for other in ("a", 2**64):
-        said = message(files.write_rows, tmp_path / "b.parquet", [{"id": 1}, {"id": other}])
-        assert re.fullmatch(r"id has values of several kinds, for which Parquet has no type \(.+\): write .jsonl", said)
+    for other, what in (("a", "id"), (2**64, "id"), ({"tags": {}}, "a column")):
+        rows = [{"id": other}] if isinstance(other, dict) else [{"id": 1}, {"id": other}]
+        said = message(files.write_rows, tmp_path / "b.parquet", rows)
+        assert re.fullmatch(rf"{what} has values without a type of Parquet's \(.+\): write .jsonl", said)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -61,7 +62,11 @@ def test_parquet_files_are_joined_by_the_types_that_hold_all(tmp_path):
     assert read(path) == [{"id": 1, "probs": None, "entities": [], "more": None}, whole[1][0]]
     files.write_atomically(paths[0], lambda file: arrow.write(file.buffer, [{"id": "一"}]))
     said = message(files.write_atomically, tmp_path / "b.parquet", lambda file: arrow.join(file.buffer, paths))
-    assert said.startswith("a column has values of several kinds, for which Parquet has no type (")
+    assert said.startswith("a column has values without a type of Parquet's (")
+    for number, value in enumerate((2**60 + 1, 0.5)):  # no type holds both exactly
+        files.write_atomically(paths[number], lambda file, value=value: arrow.write(file.buffer, [{"id": value}]))
+    said = message(files.write_atomically, tmp_path / "b.parquet", lambda file: arrow.join(file.buffer, paths))
+    assert said.startswith("a column has values without a type of Parquet's (")
     assert not (tmp_path / "b.parquet").exists()
 
 

@@ -92,7 +92,7 @@ def opened(path: Path) -> Iterator[Any]:
 def write(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> None:
     """Write records as Parquet, with every column that one of them has.
 
-    Raises `UserError` for a column with values of several kinds.
+    Raises `UserError` for values without a type of Parquet's: those of several kinds in one column, say.
     """
     import pyarrow
     import pyarrow.parquet
@@ -100,23 +100,28 @@ def write(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> None:
     rows = list(rows)
     names = dict.fromkeys(name for row in rows for name in row)
     table = pyarrow.table({name: column(name, [row.get(name) for row in rows]) for name in names})
-    pyarrow.parquet.write_table(table, file)
+    with typed("a column"):
+        pyarrow.parquet.write_table(table, file)
 
 
 def column(name: str, values: Sequence[Any]) -> Any:
     """Return values of JSON as an Arrow array; dictionaries that are all empty, which Parquet has not, as nulls."""
     import pyarrow
 
-    try:
+    with typed(name):
         array = pyarrow.array(values)
-    except (pyarrow.ArrowException, OverflowError) as error:
-        raise UserError(several_kinds(name, error)) from None
     return pyarrow.nulls(len(array)) if pyarrow.types.is_struct(array.type) and not array.type.num_fields else array
 
 
-def several_kinds(what: str, error: Exception) -> str:
-    """Return what is said of values that have no type of Parquet's in common."""
-    return f"{what} has values of several kinds, for which Parquet has no type ({first_line(error)}): write .jsonl"
+@contextlib.contextmanager
+def typed(what: str) -> Iterator[None]:
+    """Raise `UserError` for values of `what` for which Parquet has no type."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OverflowError) as error:
+        raise UserError(f"{what} has values without a type of Parquet's ({first_line(error)}): write .jsonl") from None
 
 
 def join(file: IO[bytes], paths: Sequence[Path]) -> None:
@@ -127,14 +132,12 @@ def join(file: IO[bytes], paths: Sequence[Path]) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    try:
+    with typed("a column"):
         schema = pyarrow.unify_schemas(map(pyarrow.parquet.read_schema, paths), promote_options="permissive")
-    except pyarrow.ArrowException as error:
-        raise UserError(several_kinds("a column", error)) from None
-    with pyarrow.parquet.ParquetWriter(file, schema) as writer:
-        for path in paths:
-            table = pyarrow.parquet.read_table(path)
-            for name in schema.names:
-                if name not in table.column_names:
-                    table = table.append_column(name, pyarrow.nulls(len(table)))
-            writer.write_table(table.select(schema.names).cast(schema))
+        with pyarrow.parquet.ParquetWriter(file, schema) as writer:
+            for path in paths:
+                table = pyarrow.parquet.read_table(path)
+                for name in schema.names:
+                    if name not in table.column_names:
+                        table = table.append_column(name, pyarrow.nulls(len(table)))
+                writer.write_table(table.select(schema.names).cast(schema))
