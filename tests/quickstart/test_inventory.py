@@ -90,7 +90,7 @@ BROKEN = {
     ),
     "no test file": (
         "classification/mood/test.csv", None,
-        "{path.parent} has no test.csv: a task is a folder with train.csv, test.csv and, if you have it, dev",
+        "{path.parent} has no test.csv: a task is a folder with train.csv, test.csv and, if you have it, dev.csv",
     ),
     "tag only in test": (
         "ner/company/test.txt", "张 B-PER\n",
@@ -205,7 +205,7 @@ def test_a_sample_of_rows_is_drawn_by_the_seed(tmp_path):
 def test_a_sample_of_titles_keeps_order_and_columns(folder, tmp_path):
     titles = folder / "topic" / "titles.csv"
     for name, limit, seed in (("a", 10, 1), ("b", 10, 1), ("c", 10, 2), ("d", 99, 1)):
-        assert inventory.write_title_sample(titles, limit, seed, tmp_path / f"{name}.csv") == 25
+        inventory.write_title_sample(titles, limit, seed, tmp_path / f"{name}.csv")
     read = {name: [row.values for row in files.read_rows(tmp_path / f"{name}.csv")] for name in "abcd"}
     assert read["a"] == read["b"] != read["c"] and [len(read[name]) for name in "acd"] == [10, 10, 25]
     numbers = [int(row["title"][2:]) for row in read["a"]]
@@ -219,6 +219,18 @@ def test_the_fingerprint_follows_the_content(folder, tmp_path):
     with (folder / "corpus" / "b.txt").open("a", encoding="utf-8") as file:
         file.write("又一行。\n")
     assert inventory.fingerprint(data_folder(folder)) != before
+
+
+def test_parts_that_change_places_are_other_data(folder):
+    task = folder / "classification" / "mood"
+    write(task / "test.csv", "text,label\n丙,利好\n")
+    before = inventory.fingerprint(data_folder(folder))
+    dev, test = (task / f"{part}.csv" for part in ("dev", "test"))
+    contents = dev.read_bytes(), test.read_bytes()
+    write(test, contents[0]), write(dev, contents[1])
+    swapped = inventory.fingerprint(data_folder(folder))
+    (folder / "corpus" / "b.txt").rename(folder / "corpus" / "valid_b.txt")
+    assert len({before, swapped, inventory.fingerprint(data_folder(folder))}) == 3
 
 
 @pytest.mark.parametrize("place", ["retrieval/only_train/rows.jsonl", "retrieval/full/train_flagembedding.jsonl"])
@@ -245,3 +257,16 @@ def test_a_set_with_training_qrels_alone_is_only_trained_on(folder):
     found = data_folder(folder).retrieval["x"]
     assert found.folder is None
     assert [len(row.positives) for row in found.rows] == [1]
+
+
+def test_passages_beside_training_rows_need_no_judgements(folder):
+    shutil.rmtree(folder / "retrieval" / "full" / "qrels")
+    found = data_folder(folder).retrieval["full"]
+    assert (found.folder, len(found.rows)) == (None, 6)
+
+
+def test_hidden_folders_are_no_tasks(folder):
+    for part in ("classification", "ner", "retrieval"):
+        write(folder / part / ".ipynb_checkpoints" / "train-checkpoint.csv", "text,label\n")
+    found = data_folder(folder)
+    assert (len(found.classification), len(found.ner), len(found.retrieval)) == (2, 1, 4)

@@ -82,6 +82,16 @@ def test_every_step_is_understood_by_its_command(folder, tmp_path, parse_only, w
     assert understood["topics"]["model_name_or_path"] == str(output / "retriever" / "model")
 
 
+def test_few_titles_may_make_small_topics(folder, tmp_path):
+    """At the defaults there may be none among them, and a step that fails leaves the whole run without its report."""
+    titles = folder / "topic" / "titles.csv"
+    (few,) = plan.topics(data_folder(folder), tmp_path)
+    with titles.open("a", encoding="utf-8") as file:
+        file.writelines(f"另一标题{n},银行\n" for n in range(plan.FEW_TITLES - 25))
+    (enough,) = plan.topics(data_folder(folder), tmp_path)
+    assert few.flags == (*enough.flags, "--min_topic_size", "3", "--min_samples", "1")
+
+
 def test_steps_by_name_and_in_order(folder, tmp_path):
     names = [step.name for step in plan.steps(data_folder(folder), tmp_path, run.ROOT, None)]
     assert names == [

@@ -21,14 +21,16 @@ STAGES = {
     "retromae": TRAINING,
     "labeler": {"seconds": 30.0, "tasks": {"心情<b>": {
         "accuracy": 0.9, "macro_f1": 0.875, "majority_accuracy": 0.5, "majority_macro_f1": 0.333, "tfidf_macro_f1": 0.8,
-        "classes": 2, "n_train": 3000, "n_test": 400}}},
+        "classes": 2, "n_train": 3000, "n_test": 400,
+        "n_train_found": 8754, "n_test_found": 400}}},
     "ner": {"seconds": 20.0, "tasks": {"company": {
-        "precision": 0.75, "recall": 0.5, "f1": 0.6, "n_train": 100, "n_test": 10}}},
+        "precision": 0.75, "recall": 0.5, "f1": 0.6, "n_train": 100, "n_test": 10,
+        "n_train_found": 100, "n_test_found": 10}}},
     "retriever": {"seconds": 50.0, "sets": {"beir": {
         "ndcg_at_10": 0.7, "untrained_ndcg_at_10": 0.1, "bm25_ndcg_at_10": 0.6, "hybrid_ndcg_at_10": 0.75,
-        "n_queries": 100, "n_passages": 5000, "sampled": True}}},
+        "n_queries": 100, "n_passages": 5000, "sampled": True}}, "n_rows_found": 0},
     "topics": {"n_titles": 500, "n_topics": 12, "coverage": 0.8, "ami": None, "topic_diversity": 0.9, "npmi": 0.1,
-               "n_sampled": 500, "seconds": 5.0},
+               "n_found": 9000, "seconds": 5.0},
 }  # fmt: skip
 RESULTS = {
     "stages": STAGES, "absent": ["ner"], "encoder_from": "corpus", "seed": 42, "seconds": 180.0, "peak_memory_gib": 1.5,
@@ -44,7 +46,7 @@ def test_the_table_by_hand():
     assert table == [
         ["stage", "result", "for comparison", "seconds"],
         ["corpus", "1,000 of 1,200 documents kept", "duplicate 150, too_short 50", "5"],
-        ["tokenizer", "0.600 tokens per character", "characters 0.900", "10"],
+        ["tokenizer", "0.600 tokens per character", "without domain words 0.900", "10"],
         ["mlm", "loss 9.50 -> 6.25", held_out, "61"],
         ["retromae", "loss 9.50 -> 6.25", held_out, "61"],
         ["labeler", "心情<b>: macro-F1 0.875", "TF-IDF 0.800, majority 0.333", "30"],
@@ -67,6 +69,8 @@ def output(tmp_path):
     write(tmp_path / "mlm" / "loss.svg", "<svg><!-- the curve --></svg>")
     write(tmp_path / "mlm" / "config.json", '{"num_hidden_layers": 6, "hidden_size": 384}')
     write(tmp_path / "mlm" / "args.json", '{"mask_ratio": 0.4}')
+    shares = {"mask_ratio": 0.3, "decoder_mask_ratio": 0.5, "decoder_target_share": 0.25}
+    write(tmp_path / "retromae" / "args.json", json.dumps(shares))
     write(tmp_path / "retriever" / "search.log", "1. 美联储 & 科技股")
     return tmp_path
 
@@ -83,6 +87,9 @@ def test_the_page_holds_every_stage_and_escapes_names(output):
         "0.875",
         "123,456",
         "6 层 × 384 的 BERT，全词掩码 40%",
+        "（遮住 50%）预测 25% 的 token",
+        "<td>3,000（共 8,754）</td><td>400</td>",
+        "500（共 9,000） 条标题",
     ):
         assert told in page
     assert "心情<b>" not in page
@@ -101,22 +108,38 @@ def test_collecting_the_steps_results(tmp_path):
 
     sample = {name: STAGES["corpus"][name] for name in STAGES["corpus"] if name != "seconds"}
     results("corpus", **sample, documents_train=990)
-    results("tokenizer", words=5, base={"tokens_per_char": 0.9})
-    row = {"vocabulary": 60, "tokens_per_char": 0.6, "unk_rate": 0.0}
-    results("tokenizer/evaluate", tokenizers={str(tmp_path / "tokenizer"): {"valid": row}, "other": {"valid": {}}})
+    results("tokenizer", words=5, extended={"vocabulary": 60, "tokens_per_char": 0.5})
+    base, ours = (
+        {"a": {"characters": 300, "tokens_per_char": a, "unk_rate": 0.0},
+         "b": {"characters": 100, "tokens_per_char": b, "unk_rate": 0.008}}
+        for a, b in ((0.95, 0.75), (0.7, 0.3))
+    )  # fmt: skip
+    results("tokenizer/evaluate", tokenizers={"base": base, str(tmp_path / "tokenizer"): ours, "pieces": {}})
     training = {name: TRAINING[name] for name in TRAINING if name not in ("seconds", "valid_loss_per_char_before")}
     for name in ("mlm", "retromae"):
         results(name, **training, valid_before={"loss_per_char": 9.125}, valid={"masked_accuracy": 0.25})
     scores = {"models": {"a": {"ndcg@10": 0.7}, "b": {"ndcg@10": 0.1}}, "bm25": {"ndcg@10": 0.6}}
     scores |= {"hybrid": {"a": {"ndcg@10": 0.75}}, "n_queries": 100, "n_passages": 5000, "sampled": True}
     results("retriever/evaluate/beir", **scores)
+    results("labeler/mood", test={"accuracy": 0.9, "macro_f1": 0.875}, majority={"accuracy": 0.5, "macro_f1": 0.333},
+            tfidf={"macro_f1": 0.8}, labels=["a", "b"], n_train=3000, n_test=400)  # fmt: skip
+    results("topics", **{name: value for name, value in STAGES["topics"].items() if name not in ("n_found", "seconds")})
+    write(tmp_path / "data" / "titles.csv", "title\n" + "甲\n" * 9000)
+    for part, rows in (("train", 8754), ("test", 400)):
+        write(tmp_path / "data" / f"{part}.csv", "text,label\n" + "甲,1\n" * rows)
     results("retriever/model", loss_first=2.0, loss_last=1.0, n_rows=9, steps=3)
     sets = {"beir": RetrievalSet(tmp_path, []), "rows": RetrievalSet(None, [])}
     seconds = {"corpus": 4.6, "tokenizer": 8.0, "tokenizer/evaluate": 2.0, "mlm": 61, "retromae": 61}
-    seconds |= {"retriever/evaluate/beir": 20.0, "retriever/train": 30.0}
-    found = report.collect(tmp_path, Inventory(retrieval=sets, absent=["ner"]), seconds)
-    expected = {name: STAGES[name] for name in ("corpus", "mlm", "retromae")}
-    expected["tokenizer"] = STAGES["tokenizer"] | {"words": 5, "vocabulary": 60, "unk_rate": 0.0}
+    seconds |= {"retriever/evaluate/beir": 20.0, "retriever/train": 30.0, "labeler/mood": 30.0, "topics": 5.0}
+    inventory = Inventory(
+        retrieval=sets, classification={"mood": tmp_path / "data"}, titles=tmp_path / "data" / "titles.csv",
+        absent=["ner"],
+    )  # fmt: skip
+    found = report.collect(tmp_path, inventory, seconds)
+    expected = {name: STAGES[name] for name in ("corpus", "mlm", "retromae", "topics")}
+    expected["labeler"] = {"tasks": {"mood": STAGES["labeler"]["tasks"]["心情<b>"]}, "seconds": 30.0}
+    expected["tokenizer"] = STAGES["tokenizer"] | {"words": 5, "vocabulary": 60, "unk_rate": pytest.approx(0.002)}
+    expected["tokenizer"] |= {"tokens_per_char_base": pytest.approx(0.9), "tokens_per_char": pytest.approx(0.6)}
     expected["retriever"] = STAGES["retriever"] | {"loss_first": 2.0, "loss_last": 1.0, "n_rows": 9}
     assert found == {"stages": expected, "absent": ["ner"], "encoder_from": "the sample corpus"}
 
@@ -125,3 +148,15 @@ def test_collecting_the_steps_results(tmp_path):
     assert told[0] == "; ".join(rows[1]) and told[1] == "" and told[2] == "; ".join(rows[3])
     assert told[3] == "nDCG@10 0.700, hybrid 0.750; BM25 0.600, untrained 0.100"
     assert report.of_step("tokenizer/evaluate", tmp_path) == "; ".join(rows[2])
+
+
+def test_a_set_without_training_rows_is_not_said_to_be_trained(output):
+    scores = {"models": {"a": {"ndcg@10": 0.1}}, "bm25": {"ndcg@10": 0.6}, "hybrid": {"a": {"ndcg@10": 0.62}}}
+    scores |= {"n_queries": 100, "n_passages": 500, "sampled": False}
+    write(output / "retriever" / "evaluate" / "beir" / "results.json", json.dumps(scores))
+    stage = report.retriever(output / "retriever", Inventory(retrieval={"beir": RetrievalSet(output, [])}))
+    assert stage["sets"]["beir"] | {"ndcg_at_10": None, "untrained_ndcg_at_10": 0.1} == stage["sets"]["beir"]
+    told = report.headline("retriever", stage)
+    assert told == [("beir: not trained, hybrid 0.620", "BM25 0.600, untrained 0.100")]
+    page = report.page(output, RESULTS | {"stages": STAGES | {"retriever": stage | {"seconds": 1.0}}}, None)
+    assert "只评测未微调的编码器" in page and "<td>0.100</td><td>0.600</td><td>–</td><td>0.620</td>" in page

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def sentences(text: str) -> list[list[tuple[str, str]]]:
 def test_the_command_writes_the_committed_bytes(files: dict[str, str]) -> None:
     stale = [name for name, text in files.items() if (ROOT / name).read_bytes() != text.encode()]
     assert not stale, "run `python -m finbert2.samples` and commit the result"
+
+
+def test_an_installed_package_writes_where_you_are(files, tmp_path, monkeypatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.setattr(sys.modules[main.__module__], "ROOT", tmp_path / "lib")
+    monkeypatch.chdir(tmp_path / "here")
+    main([])
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+    assert sum(path.is_file() for path in (tmp_path / "here").rglob("*")) == len(files)
 
 
 def test_the_files_are_small(files: dict[str, str]) -> None:

@@ -57,6 +57,13 @@ def test_the_words_of_the_list_are_the_tokens_that_were_added(finished):
     assert not any(tokenizer.added_tokens_decoder[number].normalized for number in range(first, first + 8))
 
 
+def test_the_base_without_the_words_is_kept_beside_it(finished):
+    output, results = finished
+    base, grown = load(output / "base"), load(output)
+    assert len(base) == results["base"]["vocabulary"]
+    assert base.get_vocab().items() < grown.get_vocab().items()
+
+
 def test_occurrences_are_what_the_tokenizer_takes(finished, corpus):
     output, results = finished
     rows = [row.values for row in files.read_rows(output / "words.csv")]

@@ -32,7 +32,9 @@ def test_seeds_are_a_spread_and_settings_a_row(runs, tmp_path, capsys):
     ]
     assert rows[0]["ami_sd"] == pytest.approx(0.1414) and "npmi" not in rows[0]
     assert "| lexical_weight 0.5 | 2 | 10 (0) | 0.9 (0) | 0.7 (0.14) |" in capsys.readouterr().out
-    assert (tmp_path / "o" / "comparison.csv").exists()
+    assert rows[1]["ami_sd"] is None
+    table = (tmp_path / "o" / "comparison.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert table[1:] == ["lexical_weight 0.5,2,10.0,0.0,0.9,0.0,0.7,0.1414", "lexical_weight 0.0,1,10.0,,0.9,,0.5,"]
 
 
 def test_a_path_may_be_spelt_in_two_ways(runs, tmp_path):

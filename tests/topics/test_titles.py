@@ -57,6 +57,12 @@ def test_impossible_dates(date):
     assert month(date) == ""
 
 
+def test_a_code_of_zero_is_a_value(tmp_path):
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"title": "甲", "industry": 0}\n{"title": "乙", "industry": null}\n', encoding="utf-8")
+    assert read_titles(path, fewest=1).column("industry") == ["0", ""]
+
+
 def test_a_column_that_the_first_row_lacks_is_found(tmp_path):
     path = tmp_path / "titles.jsonl"
     rows = (

@@ -1,6 +1,7 @@
 """What a data folder holds, read and checked whole before any work is done."""
 
 import json
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -112,18 +113,20 @@ def count_characters(paths: Sequence[Path]) -> int:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder in sorted order; none if it is absent."""
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    """Return the folders in a folder in sorted order, but for hidden ones; none if it is absent."""
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in inside if path.is_dir() and not path.name.startswith("."))
 
 
 def tasks(folder: Path, file: str, check: Any) -> dict[str, Path]:
     """Return the tasks in a folder by name, each checked; raise `UserError` for one without its training file."""
     found = {}
+    test, dev = file.replace("train", "test"), file.replace("train", "dev")
     for path in subfolders(folder):
-        for name in (file, file.replace("train", "test")):
+        for name in (file, test):
             if not (path / name).is_file():
                 raise UserError(
-                    f"{path} has no {name}: a task is a folder with {file}, {name} and, if you have it, dev"
+                    f"{path} has no {name}: a task is a folder with {file}, {test} and, if you have it, {dev}"
                 )
         check(path)
         found[path.name] = path
@@ -156,7 +159,7 @@ def retrieval_set(folder: Path) -> RetrievalSet:
     if not (folder / "corpus.jsonl").exists():
         return RetrievalSet(None, read_training_rows([folder])[0], folder)
     trained, tested = benchmark.has_split(folder, "train"), benchmark.has_split(folder, "test")
-    if tested or not trained:
+    if tested or not (trained or (folder / TRAINING_FILE).exists()):
         benchmark.load(folder, "test")
     if tested and benchmark.has_split(folder, "dev"):
         benchmark.load(folder, "dev")  # the hybrid's weight is chosen on it
@@ -181,17 +184,21 @@ def write_sample(rows: Sequence[TrainingRow], limit: int, seed: int, path: Path)
     files.write_rows(path, (row.as_record() for row in chosen))
 
 
-def write_title_sample(titles: Path, limit: int, seed: int, path: Path) -> int:
-    """Write a random sample of the rows of a title file, in their order, as CSV; return how many there were."""
+def write_title_sample(titles: Path, limit: int, seed: int, path: Path) -> None:
+    """Write a random sample of the rows of a title file, in their order, as CSV."""
     rows = [row.values for row in files.read_rows(titles)]
     places = sorted(random.Random(seed).sample(range(len(rows)), min(limit, len(rows))))
     files.write_rows(path, (rows[place] for place in places))
-    return len(rows)
 
 
 def fingerprint(found: Inventory) -> str:
-    """Return a short hash of the content of every file of the inventory."""
+    """Return a short hash of every file of the inventory: its content and its place below what they all lie in.
+
+    Exchanged parts are other data; a folder that was moved is not.
+    """
     import hashlib
 
     entries = files.fingerprint(found.files())
-    return hashlib.sha256(json.dumps(sorted(e["sha256"] for e in entries.values())).encode()).hexdigest()[:16]
+    root = os.path.commonpath([Path(path).resolve().parent for path in entries])
+    places = sorted((os.path.relpath(Path(path).resolve(), root), one["sha256"]) for path, one in entries.items())
+    return hashlib.sha256(json.dumps(places).encode()).hexdigest()[:16]

@@ -14,6 +14,7 @@ ENCODER = (
 BATCH, LABEL_RATE = 16, "4e-4"
 PUBLISHED_EPOCHS = 3  # from a published model, which needs less than one from scratch
 SHORT_BYTES = 120  # a row of about 40 Chinese characters in UTF-8
+FEW_TITLES = 60  # below, the topics' defaults may find no two; topics of 3 came out of each of 160 draws of 20 to 30
 QUERY = "美联储加息对科技股的影响"
 
 
@@ -125,7 +126,8 @@ def pretraining(found: Inventory, output: Path, root: Path, model: str | None, s
             "--max_sentences", "100000", *base, "--output_dir", str(output / "tokenizer"),
         ), output / "tokenizer"),
         Step("tokenizer/evaluate", "tokenizer evaluate", (
-            "--tokenizers", str(output / "tokenizer"), str(output / "tokenizer" / "unigram.model"),
+            "--tokenizers", model or str(output / "tokenizer" / "base"), str(output / "tokenizer"),
+            str(output / "tokenizer" / "unigram.model"),
             "--texts", *map(str, valid), "--output_dir", str(output / "tokenizer" / "evaluate"),
         ), output / "tokenizer" / "evaluate"),
         Step("mlm", "FinBERT2/pretrain/run_mlm.sh", (
@@ -261,11 +263,13 @@ def sampled_titles(output: Path) -> Path:
 
 def topics(found: Inventory, output: Path) -> list[Step]:
     """Return the topics of a sample of the titles, with the trained retriever's vectors if there is one."""
+    if not found.titles:
+        return []
     trained = any(one.rows for one in found.retrieval.values())
     flags = (
         "--model_name_or_path", str(output / "retriever" / "model" if trained else output / "retromae"),
         "--titles", str(sampled_titles(output)), "--output_dir", str(output / "topics"),
+        *(("--min_topic_size", "3", "--min_samples", "1") if count_rows(found.titles, "csv") < FEW_TITLES else ()),
     )  # fmt: skip
     last = "retriever/train" if trained else "retromae"
-    step = Step("topics", "Fin-Topicmodel/run_topics.sh", flags, output / "topics", after=last)
-    return [step] if found.titles else []
+    return [Step("topics", "Fin-Topicmodel/run_topics.sh", flags, output / "topics", after=last)]

@@ -24,13 +24,18 @@ def collect(output: Path, found: Inventory, seconds: dict[str, float]) -> Result
         "mlm": pretraining(output / "mlm"), "retromae": pretraining(output / "retromae"),
     }  # fmt: skip
     if found.classification:
-        stages["labeler"] = {"tasks": {name: label_task(output / "labeler" / name) for name in found.classification}}
+        stages["labeler"] = {"tasks": {
+            name: label_task(output / "labeler" / name) | rows_found(folder, "csv")
+            for name, folder in found.classification.items()
+        }}  # fmt: skip
     if found.ner:
-        stages["ner"] = {"tasks": {name: ner_task(output / "ner" / name) for name in found.ner}}
+        stages["ner"] = {"tasks": {
+            name: ner_task(output / "ner" / name) | rows_found(folder, "txt") for name, folder in found.ner.items()
+        }}  # fmt: skip
     if found.retrieval:
         stages["retriever"] = retriever(output / "retriever", found)
     if found.titles:
-        stages["topics"] = topics(output)
+        stages["topics"] = topics(output) | {"n_found": sum(1 for _ in files.read_rows(found.titles))}
     for stage, values in stages.items():
         values["seconds"] = round(sum(s for name, s in seconds.items() if name.split("/")[0] == stage), 1)
     return {
@@ -49,12 +54,19 @@ def corpus(output: Path) -> Results:
 def tokenizer(output: Path) -> Results:
     """Return the tokenizer stage's numbers on held-out text."""
     learnt, table = load(output / "tokenizer"), load(output / "tokenizer" / "evaluate")["tokenizers"]
-    rows = list(table[str(output / "tokenizer")].values())
+    base, ours = list(table.values())[:2]
     return {
-        "words": learnt["words"], "vocabulary": rows[0]["vocabulary"],
-        "tokens_per_char_base": learnt["base"]["tokens_per_char"], "tokens_per_char": rows[0]["tokens_per_char"],
-        "unk_rate": rows[0]["unk_rate"],
+        "words": learnt["words"], "vocabulary": learnt["extended"]["vocabulary"],
+        "tokens_per_char_base": per_character(base, "tokens_per_char"),
+        "tokens_per_char": per_character(ours, "tokens_per_char"), "unk_rate": per_character(ours, "unk_rate"),
     }  # fmt: skip
+
+
+def per_character(texts: dict[str, Results], name: str) -> float:
+    """Return what a tokenizer makes of all held-out files together, from what it makes of each."""
+    return sum(one[name] * one["characters"] for one in texts.values()) / sum(
+        one["characters"] for one in texts.values()
+    )
 
 
 def pretraining(folder: Path) -> Results:
@@ -87,20 +99,26 @@ def ner_task(folder: Path) -> Results:
     return scores | {"n_train": results["n_train"], "n_test": results["n_test"]}
 
 
+def rows_found(folder: Path, suffix: str) -> dict[str, int]:
+    """Return how many rows a task's files have, of which a run may take a sample."""
+    return {f"n_{part}_found": plan.count_rows(folder / f"{part}.{suffix}", suffix) for part in ("train", "test")}
+
+
 def retriever(folder: Path, found: Inventory) -> Results:
-    """Return each set's nDCG@10 (trained, untrained, BM25, hybrid) and the training's losses."""
+    """Return each set's nDCG@10 (trained, untrained, BM25, hybrid), the training's losses, its rows of those found."""
     sets = {name: retrieval_set(folder / "evaluate" / name) for name, one in found.retrieval.items() if one.folder}
     trained_on = (folder / "model" / "results.json").exists()
     training = load(folder / "model") if trained_on else {}
-    return {"sets": sets} | {n: v for n, v in training.items() if n in ("loss_first", "loss_last", "n_rows")}
+    kept = {name: training[name] for name in ("loss_first", "loss_last", "n_rows") if name in training}
+    return {"sets": sets} | kept | {"n_rows_found": sum(len(one.rows) for one in found.retrieval.values())}
 
 
 def retrieval_set(folder: Path) -> Results:
-    """Return a set's nDCG@10."""
+    """Return a set's nDCG@10; without rows to train on there is one model, the untrained."""
     results = load(folder)
-    trained, untrained = [*results["models"].values(), *results["models"].values()][:2]
+    *trained, untrained = [model["ndcg@10"] for model in results["models"].values()]
     return {
-        "ndcg_at_10": trained["ndcg@10"], "untrained_ndcg_at_10": untrained["ndcg@10"],
+        "ndcg_at_10": trained[0] if trained else None, "untrained_ndcg_at_10": untrained,
         "bm25_ndcg_at_10": results["bm25"]["ndcg@10"],
         "hybrid_ndcg_at_10": next(iter(results["hybrid"].values()))["ndcg@10"],
         "n_queries": results["n_queries"], "n_passages": results["n_passages"], "sampled": results["sampled"],
@@ -111,8 +129,7 @@ def topics(output: Path) -> Results:
     """Return the topics' quality."""
     results = load(output / "topics")
     kept = ("n_titles", "n_topics", "coverage", "ami", "topic_diversity", "npmi")
-    total = sum(1 for _ in files.read_rows(plan.sampled_titles(output)))
-    return {name: results.get(name) for name in kept} | {"n_sampled": total}
+    return {name: results.get(name) for name in kept}
 
 
 def table(results: Results) -> str:
@@ -159,7 +176,7 @@ def headline(name: str, stage: Results) -> list[tuple[str, str]]:
             (f"{stage['documents_out']:,} of {stage['documents_in']:,} documents kept", dropped_text(stage["dropped"]))
         ]
     if name == "tokenizer":
-        base = f"characters {stage['tokens_per_char_base']:.3f}"
+        base = f"without domain words {stage['tokens_per_char_base']:.3f}"
         return [(f"{stage['tokens_per_char']:.3f} tokens per character", base)]
     if name in ("mlm", "retromae"):
         held_out = (
@@ -179,12 +196,17 @@ def headline(name: str, stage: Results) -> list[tuple[str, str]]:
                 for task, v in stage["tasks"].items()]  # fmt: skip
     if name == "retriever":
         return [
-            (f"{name}: nDCG@10 {v['ndcg_at_10']:.3f}, hybrid {v['hybrid_ndcg_at_10']:.3f}",
+            (f"{name}: {retrieved(v)}, hybrid {v['hybrid_ndcg_at_10']:.3f}",
              f"BM25 {v['bm25_ndcg_at_10']:.3f}, untrained {v['untrained_ndcg_at_10']:.3f}")
             for name, v in stage["sets"].items()
         ]  # fmt: skip
     ami = "" if stage["ami"] is None else f"AMI with industry {stage['ami']:.3f} (shuffled: 0)"
     return [(f"{stage['n_topics']} topics, coverage {stage['coverage']:.2f}", ami)]
+
+
+def retrieved(scores: Results) -> str:
+    """Return what the trained encoder reaches on a set, or that there was nothing to train it on."""
+    return "not trained" if scores["ndcg_at_10"] is None else f"nDCG@10 {scores['ndcg_at_10']:.3f}"
 
 
 def dropped_text(dropped: dict[str, int]) -> str:

@@ -23,6 +23,11 @@ def read_svg(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
+def used(rows: int, found: int) -> str:
+    """Return a number of rows, with how many there are where that is more."""
+    return f"{rows:,}" + (f"（共 {found:,}）" if found > rows else "")
+
+
 def number(value: float | None) -> str:
     """Return a score with three digits."""
     return "–" if value is None else f"{value:.3f}"
@@ -44,7 +49,7 @@ def tokenizer(output: Path, stage: Results) -> Section:
     best = [row.values for row in itertools.islice(files.read_rows(output / "tokenizer" / "words.csv"), EXAMPLE_WORDS)]
     saved = 1 - stage["tokens_per_char"] / stage["tokens_per_char_base"]
     figure = plots.bars(
-        {"单字词表": {"t": stage["tokens_per_char_base"]}, "加领域词": {"t": stage["tokens_per_char"]}},
+        {"基础词表": {"t": stage["tokens_per_char_base"]}, "加领域词": {"t": stage["tokens_per_char"]}},
         x="每字 token 数",
     )
     return Section(
@@ -69,9 +74,12 @@ def mlm(output: Path, stage: Results) -> Section:
 
 def retromae(output: Path, stage: Results) -> Section:
     """RetroMAE."""
+    recipe = load(output / "retromae", "args.json")
     return pretraining(
         output / "retromae", stage, "RetroMAE 预训练",
-        "编码器掩码 30%，单层解码器只凭 [CLS] 复原全文（掩码 50%），[CLS] 还直接预测全文的词",
+        f"编码器掩码 {recipe['mask_ratio']:.0%}，单层解码器凭 [CLS] 与部分可见的词"
+        f"（遮住 {recipe['decoder_mask_ratio']:.0%}）预测 {recipe['decoder_target_share']:.0%} 的 token，"
+        "[CLS] 还直接预测全文的词",
         "NPROC=8 sh FinBERT2/pretrain/run_retromae.sh --model_name_or_path outputs/mlm --train_data 语料",
     )  # fmt: skip
 
@@ -98,7 +106,7 @@ def labeler(output: Path, stage: Results) -> Section:
     )
     header = ["任务", "类别", "训练", "测试", "准确率", "宏 F1", "TF-IDF 宏 F1", "多数类准确率"]
     rows = [
-        [task, v["classes"], v["n_train"], v["n_test"], number(v["accuracy"]), number(v["macro_f1"]),
+        [task, v["classes"], *rows_used(v), number(v["accuracy"]), number(v["macro_f1"]),
          number(v["tfidf_macro_f1"]), number(v["majority_accuracy"])]
         for task, v in stage["tasks"].items()
     ]  # fmt: skip
@@ -110,10 +118,15 @@ def labeler(output: Path, stage: Results) -> Section:
     )  # fmt: skip
 
 
+def rows_used(task: Results) -> list[str]:
+    """Return the cells of a task's training and test rows."""
+    return [used(task[f"n_{part}"], task[f"n_{part}_found"]) for part in ("train", "test")]
+
+
 def ner(output: Path, stage: Results) -> Section:
     """Named entities."""
     rows: list[list[Any]] = [
-        [task, v["n_train"], v["n_test"], number(v["precision"]), number(v["recall"]), number(v["f1"])]
+        [task, *rows_used(v), number(v["precision"]), number(v["recall"]), number(v["f1"])]
         for task, v in stage["tasks"].items()
     ]
     figure = plots.bars({task: {"F1": v["f1"]} for task, v in stage["tasks"].items()}, x="实体级 F1（测试集）")
@@ -133,7 +146,10 @@ def retriever(output: Path, stage: Results) -> Section:
         "混合": "hybrid_ndcg_at_10",
     }
     figure = plots.bars(
-        {one: {label: v[key] for label, key in names.items()} for one, v in stage["sets"].items()},
+        {
+            one: {label: v[key] for label, key in names.items() if v[key] is not None}
+            for one, v in stage["sets"].items()
+        },
         x="nDCG@10（测试查询）",
     )
     rows = [
@@ -145,11 +161,14 @@ def retriever(output: Path, stage: Results) -> Section:
         ]
         for one, v in stage["sets"].items()
     ]
+    training = "没有训练数据，只评测未微调的编码器，"
+    if "n_rows" in stage:
+        training = f"用 {used(stage['n_rows'], stage['n_rows_found'])} 行挖掘难负例，对比学习微调，"
     log = output / "retriever" / "search.log"
     example = log.read_text(encoding="utf-8") if log.exists() else ""
     return Section(
         "Fin-retriever：检索",
-        "挖掘难负例，对比学习微调，与 BM25 和混合检索比较；下面是 search.sh 对 7 篇样例文档的回答。",
+        f"{training}与 BM25 和混合检索比较；下面是 search.sh 对 7 篇样例文档的回答。",
         stage["seconds"], "cd Fin-retriever && sh hn_mine.sh && NPROC=4 sh contrastive_finetune.sh && sh evaluate.sh",
         [plots.svg(figure)], ["数据集", "查询", "段落", *names], rows, example,
     )  # fmt: skip
@@ -161,7 +180,7 @@ def topics(output: Path, stage: Results) -> Section:
     best: list[list[Any]] = [[row.values[name] for name in ("topic", "size", "words", "example_1")] for row in rows]
     ami = "" if stage["ami"] is None else f"；与行业标签的 AMI 为 {stage['ami']:.3f}（随机打乱为 0）"
     return Section(
-        "Fin-Topicmodel：主题", f"{stage['n_titles']:,} 条标题，{stage['n_topics']} 个主题，"
+        "Fin-Topicmodel：主题", f"{used(stage['n_titles'], stage['n_found'])} 条标题，{stage['n_topics']} 个主题，"
         f"覆盖率 {stage['coverage']:.1%}，主题词多样性 {stage['topic_diversity']:.3f}{ami}。",
         stage["seconds"], "cd Fin-Topicmodel && sh run_topics.sh --titles 标题.csv",
         [read_svg(output / "topics" / "map.svg")], ["主题", "标题数", "主题词", "最典型的标题"], best,

@@ -49,7 +49,8 @@ def of_sentencepiece(path: str) -> Cutter:
 def measure(cutter: Cutter, texts: Sequence[str], edges: Sequence[np.ndarray] = ()) -> dict[str, float]:
     """Return what a tokenizer does with texts.
 
-    - `tokens_per_char`; `unk_rate`, unknown tokens per character (per token it grows as tokens get fewer);
+    - `characters`, `tokens_per_char`;
+    - `unk_rate`, unknown tokens per character (per token it grows as tokens get fewer);
     - `chars_per_cpu_second`, of plain encoding;
     - `vocabulary`, its size, and `vocabulary_used`, how many of its tokens occur in the texts;
     - `length_p50`, `length_p90`, `length_p99`, `length_max`: tokens a text;
@@ -69,6 +70,7 @@ def measure(cutter: Cutter, texts: Sequence[str], edges: Sequence[np.ndarray] = 
         counts += np.bincount(np.concatenate([np.zeros(0, np.int64), *encoded]).astype(np.int64), minlength=len(counts))
     unknown = 0 if cutter.unknown is None else int(counts[cutter.unknown])
     return {
+        "characters": characters,
         "tokens_per_char": round(sum(lengths) / characters, 4),
         "unk_rate": round(unknown / characters, 6),
         "chars_per_cpu_second": round(characters / seconds) if seconds else 0,

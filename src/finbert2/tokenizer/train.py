@@ -100,6 +100,8 @@ def main(argv: list[str] | None = None) -> None:
     chosen, dropped = choose_words(proposed, first, base, sample, options)
     extended = extend_tokenizer(base, [*first, *(choice.word for choice in chosen)])
     encoder.save_tokenizer(extended, output)
+    if not options.base_tokenizer:
+        encoder.save_tokenizer(base, output / "base")  # what the words are to be measured beside, on any text
     if options.base_model:
         grow_model(base, extended, sample, output, options)
     data |= files.fingerprint(filter(None, [options.userdict]))

@@ -91,7 +91,7 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return [
         {"setting": label, "runs": len(group)}
         | {
-            key: round(value, 4)
+            key: value if value is None else round(value, 4)
             for name in measures
             for key, value in spread(name, [float(run.results[name]) for run in group]).items()
         }
@@ -99,10 +99,9 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     ]
 
 
-def spread(name: str, values: Sequence[float]) -> dict[str, float]:
-    """Return the mean, and for two runs or more the standard deviation."""
-    found = {name: statistics.fmean(values)}
-    return found | ({f"{name}_sd": statistics.stdev(values)} if len(values) > 1 else {f"{name}_sd": 0.0})
+def spread(name: str, values: Sequence[float]) -> dict[str, float | None]:
+    """Return the mean and the standard deviation, None of a single run."""
+    return {name: statistics.fmean(values), f"{name}_sd": statistics.stdev(values) if len(values) > 1 else None}
 
 
 def markdown(table: Sequence[dict[str, Any]]) -> str:

@@ -60,7 +60,8 @@ class Titles:
         """Return each row's first filled value of the columns, blanks trimmed; None if the file has none of them."""
         if not any(name in row.values for row in self.rows for name in names):
             return None
-        return [str(next(filter(None, map(row.values.get, names)), "")).strip() for row in self.rows]
+        filled = (next((v for v in map(row.values.get, names) if v not in (None, "")), "") for row in self.rows)
+        return [str(value).strip() for value in filled]
 
     def months(self) -> list[str] | None:
         """Return each row's month as "2024-03", "" where its date cannot be read; None without a date column."""
