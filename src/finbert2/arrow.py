@@ -89,8 +89,8 @@ def opened(path: Path) -> Iterator[Any]:
         raise UserError(f"{path} is not Parquet ({first_line(error)}): make or fetch it anew") from None
 
 
-def write(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> None:
-    """Write records as Parquet, with every column that one of them has.
+def write(file: IO[bytes], rows: Iterable[dict[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Write records as Parquet, with every column that one of them has; of no records `columns`, without a type.
 
     Raises `UserError` for values without a type of Parquet's: those of several kinds in one column, say.
     """
@@ -98,7 +98,7 @@ def write(file: IO[bytes], rows: Iterable[dict[str, Any]]) -> None:
     import pyarrow.parquet
 
     rows = list(rows)
-    names = dict.fromkeys(name for row in rows for name in row)
+    names = dict.fromkeys(name for row in rows for name in row) or dict.fromkeys(columns)
     table = pyarrow.table({name: column(name, [row.get(name) for row in rows]) for name in names})
     with typed("a column"):
         pyarrow.parquet.write_table(table, file)

@@ -237,7 +237,7 @@ def write_array(path: str | Path, array: "np.ndarray") -> None:
 def write_rows(path: str | Path, rows: Iterable[dict[str, Any]], columns: Sequence[str] = ()) -> None:
     """Write records as JSON lines (.jsonl, .json), CSV with a header (.csv) or Parquet, by the path's suffix.
 
-    `columns` are the header of a CSV that has no row; otherwise the first row's keys are.
+    `columns` are those of a table that has no row; otherwise a CSV has the first row's keys, Parquet those of all rows.
     """
     path = Path(path)
     if path.suffix in JSON_SUFFIXES:
@@ -245,7 +245,7 @@ def write_rows(path: str | Path, rows: Iterable[dict[str, Any]], columns: Sequen
     elif path.suffix == ".csv":
         write_atomically(path, lambda file: tables.write(file, rows, columns))
     elif path.suffix == arrow.PARQUET:
-        write_atomically(path, lambda file: arrow.write(file.buffer, rows))  # type: ignore[attr-defined]
+        write_atomically(path, lambda file: arrow.write(file.buffer, rows, columns))  # type: ignore[attr-defined]
     else:
         raise UserError(f"{path} has the suffix '{path.suffix}': .csv, .jsonl and .parquet are written")
 

@@ -25,7 +25,8 @@ def setup_process() -> None:
     """Send log lines to standard error and quieten libraries that speak of their own affairs."""
     keep_freed_memory()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("finbert2").setLevel(logging.INFO if is_main_process() else logging.WARNING)
+    for name in ("finbert2", "__main__"):  # the latter is a module of ours that is run by python -m
+        logging.getLogger(name).setLevel(logging.INFO if is_main_process() else logging.WARNING)
     # Set before any tokenizer is used: a forked loader worker would otherwise print a page of advice.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     for name in ("transformers", "sentence_transformers", "datasets", "httpx", "umap", "numba", "pymilvus"):

@@ -158,6 +158,22 @@ def test_labels_from_answers(answer, label):
     assert llm.read_label(answer, LABELS, False) == label
 
 
+@pytest.mark.parametrize(
+    ("answer", "labels", "multi_label", "label"),
+    [
+        ("*ST", ["ST", "*ST", "正常"], False, "*ST"), ("**ST**", ["ST", "*ST"], False, "ST"),
+        ("答案：*ST", ["ST", "*ST"], False, "*ST"), ("【减持】", ["【减持】", "其他"], False, "【减持】"),
+        ("Positive.", ["positive", "negative"], False, "positive"), ("a", ["A", "b"], False, "A"),
+        ("Ab", ["AB", "ab"], False, None),
+        ("农、林、牧、渔业", ["农、林、牧、渔业", "采矿业"], True, "农、林、牧、渔业"),
+        ("采矿业\n\n农、林、牧、渔业|", ["农、林、牧、渔业", "采矿业"], True, "农、林、牧、渔业|采矿业"),
+        ("", ["采矿业"], True, None), ("|", ["采矿业"], True, None), ("“无”", ["采矿业"], True, ""),
+    ],
+)  # fmt: skip
+def test_labels_with_marks_of_their_own(answer, labels, multi_label, label):
+    assert llm.read_label(answer, labels, multi_label) == label
+
+
 def test_longer_names_go_before_their_parts_and_numbers_in_prose_are_no_labels():
     assert llm.read_label("属于医药商业", ["医药", "医药商业"], False) == "医药商业"
     assert llm.read_label("1", ["0", "1"], False) == "1" and llm.read_label("我有1个想法", ["0", "1"], False) is None

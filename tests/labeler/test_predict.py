@@ -88,7 +88,7 @@ def test_two_processes_share_the_parts(tmp_path):
     assert [second.is_mine(n) for n in range(4)] == [False, True, False, True]
     for number in (0, 2):
         first.write(number, [{"id": number, "text": "a,b"}], np.full((1, 2), number, dtype=np.float32))
-    joining = threading.Thread(target=first.join, args=(4, tmp_path / "v.npy"))
+    joining = threading.Thread(target=first.join, args=(4, (), tmp_path / "v.npy"))
     joining.start()
     for number in (1, 3):
         second.write(number, [{"id": number, "text": "\n"}], np.full((1, 2), number, dtype=np.float32))
@@ -104,7 +104,7 @@ def test_a_process_without_parts_that_comes_last_does_not_wait_for_ever(tmp_path
     earlier.mark(1).touch()  # of a run that was killed while its parts were joined
     first = Parts(tmp_path / "o.csv", {"input": "x"}, 0, 2)
     first.write(0, [{"id": 1, "text": "甲"}], None)
-    joining = threading.Thread(target=first.join, args=(1, None))
+    joining = threading.Thread(target=first.join, args=(1, (), None))
     joining.start()
     joining.join(1)
     assert joining.is_alive() and first.folder.exists()
@@ -224,10 +224,19 @@ def test_a_mark_for_excel_is_for_csv_alone(classifier, texts, tmp_path, capsys):
 
 
 def test_an_input_without_rows(classifier, tmp_path):
+    from pyarrow import parquet
+
     (tmp_path / "in.csv").write_text("text\n", encoding="utf-8")
     vectors = tmp_path / "new" / "v.npy"
     run(predict.main, *command(classifier, tmp_path / "in.csv", tmp_path / "o.csv", "--cls_vectors", vectors))
-    assert (tmp_path / "o.csv").read_text() == "" and np.load(vectors).shape == (0, 0)
+    assert (tmp_path / "o.csv").read_text() == "id,text,label,score,probs,abstained\n"
+    assert np.load(vectors).shape == (0, 0)
+    run(predict.main, *command(classifier, tmp_path / "in.csv", tmp_path / "o.parquet"))
+    assert parquet.read_table(tmp_path / "o.parquet").to_pydict() == {
+        name: [] for name in ("id", "text", "label", "score", "probs", "abstained")
+    }
+    run(predict.main, *command(classifier, tmp_path / "in.csv", tmp_path / "o.jsonl"))
+    assert (tmp_path / "o.jsonl").read_text() == ""
 
 
 def test_a_layer_that_is_not_there(classifier, texts, tmp_path, capsys):

@@ -1,6 +1,7 @@
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -206,7 +207,7 @@ def test_a_date_that_a_filter_would_misplace_is_told_once(tmp_path, caplog, date
 
 def test_scores_are_signed_cosines(tmp_path):
     client = milvus.connect(str(tmp_path / "s.db"), must_exist=False)
-    milvus.create(client, "passages", {"name": "hand", "fingerprint": "0", "width": 2})
+    milvus.create(client, "passages", {"name": "hand", "fingerprint": "0", "width": 2}, exact=True)
     vectors = {"same": [0.6, 0.8], "across": [0.8, -0.6], "against": [-0.6, -0.8]}
     fields = dict.fromkeys(milvus.METADATA, "") | {"text": "甲", "digest": "", "tokens": milvus.tokens("甲")}
     client.insert("passages", [{"id": i, "document": i, "dense": v, **fields} for i, v in vectors.items()])
@@ -238,10 +239,11 @@ def test_messages_without_a_store(tmp_path, passages, capsys):
 
 
 def test_passages_without_id_get_their_contents_hash(tmp_path):
+    """Metadata is content: the same words of two companies are two announcements."""
     path = tmp_path / "p.csv"
-    path.write_text("text,company\n甲公司,甲\n甲公司,甲\n")
-    first, second = index.records(str(path), data.TEMPLATE)
-    assert first == second
+    path.write_text("text,company\n甲公司,甲\n甲公司,甲\n甲公司,乙\n")
+    first, second, third = index.records(str(path), data.TEMPLATE)
+    assert first == second and first["id"] != third["id"]
     assert (len(first["id"]), first["company"], first["title"]) == (16, "甲", "")
 
 
@@ -269,14 +271,52 @@ def test_a_server_is_sent_no_more_than_it_takes_at_a_time(monkeypatch):
     assert len(Server.messages) == 4
 
 
-@pytest.mark.parametrize(("k", "depths"), [(3, [6, 48]), (2000, [4000, 16_384]), (8192, [16_384])])
-def test_no_search_asks_for_more_hits_than_milvus_gives(monkeypatch, k, depths):
+@pytest.mark.parametrize(
+    ("k", "windows", "depths"),
+    [
+        (3, 10**6, [6, 48, 384, 3072, 16_384]), (3, 100, [6, 48, 384]), (3, 5, [6]),
+        (2000, 10**6, [4000, 16_384]), (8192, 10**6, [16_384]),
+    ],
+)  # fmt: skip
+def test_a_document_of_many_windows_is_asked_past_as_far_as_milvus_gives_hits(monkeypatch, k, windows, depths):
     asked = []
 
     def windows_of(client, collection, mode, vectors, queries, depth, where):
         asked.append(depth)
-        return [[] for _ in queries]
+        return [[{"document": "d", "id": f"d#{n}"} for n in range(min(depth, windows))] for _ in queries]
 
     monkeypatch.setattr(milvus, "windows_of", windows_of)
-    assert milvus.search(None, "passages", "bm25", [], ["甲"], k, "") == [[]]
+    assert milvus.search(None, "passages", "bm25", [], ["甲"], k, "") == [[{"id": "d"}]]
     assert asked == depths
+
+
+@pytest.mark.parametrize("first", ["long", "named"])
+def test_a_window_is_not_written_over_another_document_nor_it_over_a_window(tmp_path, long_document, capsys, first):
+    """In two runs; within one file it is told before."""
+    corpus, flags = long_document
+    named = jsonl(tmp_path / "named.jsonl", [{"id": "d#1", "text": "煤炭"}])
+    order = [corpus, named] if first == "long" else [named, corpus]
+    call(index.main, *flags[:-1], order[0])
+    names = ("d#1", "d") if first == "long" else ("d", "d#1")
+    assert refused(capsys, index.main, [*flags[:-1], order[1]]) == (
+        f"error: '{names[0]}' would be written over '{names[1]}' of the collection: both have the id 'd#1', one of "
+        "them for a window; rename it, or index into another --collection"
+    )
+    assert len(hits(capsys, *flags[:2], "--query", "煤炭", "--mode", "bm25")) == 1
+    call(index.main, *flags[:-1], order[0])
+
+
+def test_a_filter_loses_nothing_in_a_process_that_only_searches(tmp_path, tiny_encoder):
+    """There Milvus Lite loads what was written; a graph would be walked past most of what the filter lets through."""
+    rows = [{"id": str(n), "text": f"{TOPICS[n % 3]}{n}", "company": f"{n % 150}"} for n in range(1500)]
+    corpus = jsonl(tmp_path / "c.jsonl", rows)
+
+    def process(verb, *flags):
+        words = [sys.executable, "-m", "finbert2", "retriever", verb, "--uri", str(tmp_path / "f.db"), *flags]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    process("index", "--corpus", str(corpus), "--model_name_or_path", tiny_encoder, "--window", "0")
+    said = process(
+        "search", "--query", "白酒1", "--mode", "dense", "--top_k", "10", "--filter", 'company == "7"', "--json"
+    )
+    assert {json.loads(line)["id"] for line in said.splitlines()} == {str(n) for n in range(7, 1500, 150)}

@@ -58,9 +58,10 @@ def export(labeler: Labeler, folder: Path, int8: bool) -> None:
     import torch
 
     model = type(labeler.model).from_pretrained(folder, attn_implementation="eager", dtype=torch.float32).eval()
-    batch = labeler.tokenizer(PROBE[:2], return_tensors="pt", padding=True)
+    longest = labeler.settings.max_seq_length
+    batch = labeler.tokenizer(PROBE[:2], return_tensors="pt", padding=True, truncation=True, max_length=longest)
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
-    longest, wanted = labeler.settings.max_seq_length, onnx_graph.ALL if is_tagger(model) else 1
+    wanted = onnx_graph.ALL if is_tagger(model) else 1
     names = list(FILES.values())
     onnx_graph.export(model, model.config, inputs, "logits", longest, wanted, folder / FOLDER, names, int8)
 

@@ -45,7 +45,8 @@ def prompts(task: Task, text: str, shots: int, longest: int, seed: int) -> list[
         f"文本：{cut(row.text, longest)}\n{'实体' if task.kind == 'ner' else '类别'}：{written(row)}\n\n"
         for row in examples(task.train, shots, seed)
     )
-    filled = {"{labels}": "、".join(names), "{examples}": shown}
+    between = " | " if any("、" in name for name in names) else "、"
+    filled = {"{labels}": between.join(names), "{examples}": shown}
     return [fill(text, filled | {"{text}": cut(row.text, longest)}) for row in task.test]
 
 
@@ -91,17 +92,32 @@ def read_label(answer: str, labels: Sequence[str], multi_label: bool) -> str | N
 
     An answer is the label itself, or prose in which exactly one label occurs, longer names before their parts.
     """
-    said = THOUGHT.sub("", answer).strip(AROUND)
+    said = THOUGHT.sub("", answer).strip()
     if multi_label:
-        parts = [part.strip(AROUND) for part in re.split(r"[|、，,；;\n]", said)]
-        if said == NONE:
+        if said.strip(AROUND) == NONE:
             return ""
-        return SEPARATOR.join(sorted(set(parts))) if parts and set(parts) <= set(labels) else None
-    if said in labels:
-        return said
+        parts = [whole for line in re.split(r"[|\n]", said) if line.strip() for whole in listed(line, labels)]
+        return SEPARATOR.join(sorted({part for part in parts if part})) if parts and None not in parts else None
+    if (whole := same(said, labels)) is not None:
+        return whole
     found = re.findall("|".join(map(re.escape, sorted(labels, key=len, reverse=True))), said)
     # Digits in prose are more often a number than a label.
     return found[0] if len(set(found)) == 1 and not found[0].isdigit() else None
+
+
+def same(said: str, labels: Sequence[str]) -> str | None:
+    """Return the label that was said: as it is written, without marks around it, or in other case if that is one's."""
+    for name in (said.strip(), said.strip(AROUND)):
+        if name in labels:
+            return name
+    like = [label for label in labels if label.casefold() == said.strip(AROUND).casefold()]
+    return like[0] if len(like) == 1 else None
+
+
+def listed(line: str, labels: Sequence[str]) -> list[str | None]:
+    """Return the labels of a line: the one that it is as a whole, or those between commas, None where there is none."""
+    whole = same(line, labels)
+    return [whole] if whole is not None else [same(part, labels) for part in re.split("[、，,；;]", line)]
 
 
 def read_tags(answer: str, sentence: Sentence, labels: Sequence[str]) -> list[str] | None:

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,10 @@ class Parts:
         files.write_rows(whole, rows)
         os.replace(whole, self.path(number))
 
-    def join(self, count: int, vectors: Path | None, bom: bool = False) -> None:
+    def join(self, count: int, columns: Sequence[str], vectors: Path | None, bom: bool = False) -> None:
         """Make the output, and the file of vectors, from `count` parts once all are there, and remove the parts.
 
-        `bom` begins the output with a byte-order mark.
+        `bom` begins the output with a byte-order mark; `columns` are those of an output without rows.
         """
         while not all(self.is_done(number) for number in range(count)) or not all(
             self.mark(rank).exists() for rank in range(1, self.world)
@@ -98,7 +99,10 @@ class Parts:
             time.sleep(0.1)
         if vectors:
             self.join_vectors(count, vectors)
-        files.write_atomically(self.output, lambda file: self.copy(count, file, bom))
+        if count:
+            files.write_atomically(self.output, lambda file: self.copy(count, file, bom))
+        else:
+            files.write_rows(self.output, [], columns)
         (self.folder / STATE).unlink()
         shutil.rmtree(self.folder)
 

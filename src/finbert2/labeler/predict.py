@@ -72,7 +72,9 @@ def main(argv: list[str] | None = None) -> None:
     try:
         count = label_parts(labeler, options, parts)
         if rank == 0:
-            parts.join(count, Path(options.cls_vectors) if options.cls_vectors else None, options.csv_bom)
+            answer = ("entities",) if labeler.settings.task == "ner" else ("label", "score", "probs", "abstained")
+            vectors = Path(options.cls_vectors) if options.cls_vectors else None
+            parts.join(count, ("id", "text", *answer), vectors, options.csv_bom)
         else:
             parts.leave()
     finally:

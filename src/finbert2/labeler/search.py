@@ -104,7 +104,8 @@ def score(
     mine.learning_rate = trial.suggest_float("learning_rate", search.lowest_rate, search.highest_rate, log=True)
     mine.label_smoothing_factor = trial.suggest_categorical("label_smoothing_factor", [0.0, 0.05, 0.1])
     mine.layer_lr_decay = trial.suggest_categorical("layer_lr_decay", [1.0, 0.95, 0.9, 0.8])
-    mine.r_drop = trial.suggest_categorical("r_drop", [0.0, 1.0, 3.0])
+    if mine.dropout != 0:  # without dropout there are no two to compare
+        mine.r_drop = trial.suggest_categorical("r_drop", [0.0, 1.0, 3.0])
     runtime.set_seed(mine.seed)
     _, trainer = fine_tune(options, mine, task)
     shutil.rmtree(folder)

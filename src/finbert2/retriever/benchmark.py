@@ -136,8 +136,8 @@ def hub_rows(name: str, split: str) -> tuple[list[Row], list[Path]]:
 def load_flat(rows: Iterable[Row], paths: list[Path], template: str) -> Benchmark:
     """Return FIR-Bench's records `query|question, title, passage, label` as a benchmark; ids are content hashes.
 
-    Labels 0 and 1 mean what they say. Where a 2 occurs, 2 is relevant and 1 unsure: the passage stays in the corpus,
-    the judgement goes, as in the authors' scorer.
+    Labels 0 and 1 mean what they say. Where a 2 or more occurs, that is relevant and 1 unsure: the passage stays in the
+    corpus, the judgement goes, as in the authors' scorer.
     """
     passages: dict[str, str] = {}
     queries: dict[str, str] = {}
@@ -151,8 +151,8 @@ def load_flat(rows: Iterable[Row], paths: list[Path], template: str) -> Benchmar
         labels[passage_id] = max(grade(row, "label", "final_label"), labels.get(passage_id, 0))
     if not queries:
         raise UserError(f"{paths[0]} holds no rows: each has to have 'query', 'passage' and 'label'")
-    if any(2 in labels.values() for labels in judgements.values()):
-        judgements = {q: {p: int(v == 2) for p, v in labels.items() if v != 1} for q, labels in judgements.items()}
+    if any(max(labels.values()) >= 2 for labels in judgements.values()):
+        judgements = {q: {p: int(v >= 2) for p, v in labels.items() if v != 1} for q, labels in judgements.items()}
     return Benchmark(passages, queries, judgements, paths)
 
 

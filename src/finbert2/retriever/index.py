@@ -21,7 +21,6 @@ from finbert2.retriever.data import (
     TEMPLATE_HELP,
     body,
     checked_template,
-    content_id,
     field_text,
     passage_text,
 )
@@ -83,7 +82,7 @@ def main(argv: list[str] | None = None) -> None:
         "data": files.fingerprint([options.corpus] if options.corpus else []),
         **runtime.circumstances(options.seed, time.monotonic() - start),
     }
-    if "://" not in options.uri:
+    if milvus.is_file(options.uri):
         files.write_json(f"{options.uri}.results.json", results)
     log.info("%s", json.dumps({"uri": options.uri, "collection": options.collection, **counts}, ensure_ascii=False))
 
@@ -109,12 +108,14 @@ def write(client: "MilvusClient", options: IndexArguments, rows: Iterator[dict[s
     counts = {"written": 0, "windows": 0, "unchanged": 0, "shortened": 0}
     while part := list(islice(rows, options.write_size)):
         part = list({row["id"]: row for row in part}.values())
-        present = digests(client, options.collection, [row["id"] for row in part])
-        new = [row for row in part if present.get(row["id"]) != row["digest"]]
+        split = {row["id"]: windowed(row, options) for row in part}
+        present = stored_windows(client, options.collection, split, options.write_size)
+        check_owners(present, split)
+        new = [row for row in part if row["id"] not in present or present[row["id"]]["digest"] != row["digest"]]
         begun = [row["id"] for row in new if row["id"] in present or window_id(row["id"], 1) in present]
         if begun:
             milvus.delete(client, options.collection, begun)  # the new text may have fewer windows
-        parts = [window for row in new for window in windowed(row, options)]
+        parts = [window for row in new for window in split[row["id"]]]
         texts = [passage_text(window, options.passage_template) for window in parts]
         for start in range(0, len(parts), options.write_size):
             some = slice(start, start + options.write_size)
@@ -163,7 +164,8 @@ def open_collection(client: "MilvusClient", options: IndexArguments, width: int)
         return
     path = Path(options.model_name_or_path)
     name = str(path.resolve()) if path.exists() else options.model_name_or_path
-    milvus.create(client, options.collection, {"name": name, "fingerprint": fingerprint, "width": width, **layout})
+    note = {"name": name, "fingerprint": fingerprint, "width": width, **layout}
+    milvus.create(client, options.collection, note, exact=milvus.is_file(options.uri))
 
 
 def records(path: str, template: str) -> Iterator[dict[str, str]]:
@@ -219,12 +221,12 @@ def given_id(row: Row) -> Any:
 
 
 def record(row: Row, template: str) -> dict[str, str]:
-    """Return one passage; one without id gets its content's hash."""
+    """Return one passage; one without id gets the hash of its text and metadata."""
     text = body(row, template, "text", "passage")
     found = {"text": text, **{name: field_text(row.values.get(name)) for name in milvus.METADATA}}
     key = given_id(row)
     digest = hashlib.sha256(json.dumps(found, ensure_ascii=False).encode()).hexdigest()
-    return {"id": str(key) if key not in (None, "") else content_id(found["title"], text), **found, "digest": digest}
+    return {"id": str(key) if key not in (None, "") else digest[:16], **found, "digest": digest}
 
 
 def stored(row: dict[str, str], text: str) -> dict[str, str]:
@@ -233,15 +235,36 @@ def stored(row: dict[str, str], text: str) -> dict[str, str]:
     return cut | {"tokens": milvus.tokens(text[: milvus.MAX_CHARACTERS])}
 
 
-def digests(client: "MilvusClient", collection: str, documents: list[str]) -> dict[str, str]:
-    """Return the digests of the documents' first two windows, as far as the collection has them, by the windows' ids.
+def stored_windows(
+    client: "MilvusClient", collection: str, split: dict[str, list[dict[str, str]]], at_once: int
+) -> dict[str, dict[str, str]]:
+    """Return `document` and `digest` of what the collection has under the ids of the documents' windows, by these ids.
 
-    Asked for by id: a search by the field `document` would go through the whole collection. By a filter of our own:
-    pymilvus makes one of `ids` too, and does not mask what quotes and backslashes they hold.
+    A document's second window is asked for even if it has one now: it may have had more. Asked for by id: a search by
+    the field `document` would go through the whole collection. By a filter of our own: pymilvus makes one of `ids` too,
+    and does not mask what quotes and backslashes they hold.
     """
-    ids = [window_id(document, number) for document in documents for number in (0, 1)]
-    where = f"id in {json.dumps(ids, ensure_ascii=False)}"
-    return {hit["id"]: hit["digest"] for hit in client.query(collection, filter=where, output_fields=["digest"])}
+    ids = list(dict.fromkeys(chain(
+        (window_id(document, 1) for document in split), (window["id"] for parts in split.values() for window in parts)
+    )))  # fmt: skip
+    found = {}
+    for start in range(0, len(ids), at_once):
+        where = f"id in {json.dumps(ids[start : start + at_once], ensure_ascii=False)}"
+        for hit in client.query(collection, filter=where, output_fields=["document", "digest"]):
+            found[hit["id"]] = {name: hit[name] for name in ("document", "digest")}
+    return found
+
+
+def check_owners(present: dict[str, dict[str, str]], split: dict[str, list[dict[str, str]]]) -> None:
+    """Raise `UserError` for a window whose id another document of the collection has, which would be written over."""
+    for document, parts in split.items():
+        for window in parts:
+            other = present.get(window["id"], {}).get("document", document)
+            if other != document:
+                raise UserError(
+                    f"'{document}' would be written over '{other}' of the collection: both have the id "
+                    f"'{window['id']}', one of them for a window; rename it, or index into another --collection"
+                )
 
 
 if __name__ == "__main__":

@@ -22,22 +22,26 @@ MAX_HITS, MAX_MESSAGE = 16_384, 2**26  # of a search; bytes that a server takes 
 RRF = 60
 
 
+def is_file(uri: str) -> bool:
+    """Tell a Milvus Lite file from a server."""
+    return "://" not in uri
+
+
 def connect(uri: str, must_exist: bool) -> "MilvusClient":
     """Open a Milvus Lite file or a server; `MILVUS_TOKEN` in the environment is the server's token."""
     from pymilvus import MilvusClient, MilvusException
 
     for name in ("pymilvus", "milvus_lite", "grpc"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # they log a traceback before they raise
-    remote = "://" in uri
-    if not remote:
+    if is_file(uri):
         check_local(Path(uri), must_exist)
     try:
         return MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""), timeout=10)
     except MilvusException as error:
         what = (
-            "is the server up, and is MILVUS_TOKEN set if it asks for one?"
-            if remote
-            else "does another process use it?"
+            "does another process use it?"
+            if is_file(uri)
+            else "is the server up, and is MILVUS_TOKEN set if it asks for one?"
         )
         raise UserError(f"Milvus at {uri} does not open ({error.message}): {what}") from None
 
@@ -111,8 +115,12 @@ def upsert(client: "MilvusClient", collection: str, rows: Sequence[dict[str, Any
         client.upsert(collection, message)
 
 
-def create(client: "MilvusClient", collection: str, model: dict[str, Any]) -> None:
-    """Create a collection of passages with a vector of the model's width and BM25 over character bigrams."""
+def create(client: "MilvusClient", collection: str, model: dict[str, Any], exact: bool) -> None:
+    """Create a collection of passages with a vector of the model's width and BM25 over character bigrams.
+
+    `exact` compares a query with every vector. A graph, which a server does well, is walked by Milvus Lite past what a
+    filter or a deletion leaves: of ten passages that a filter let through it found as few as one.
+    """
     from pymilvus import DataType, Function, FunctionType
 
     note = json.dumps(model, ensure_ascii=False)
@@ -132,7 +140,7 @@ def create(client: "MilvusClient", collection: str, model: dict[str, Any]) -> No
     )
     indexes = client.prepare_index_params()
     # Every encoder here gives unit vectors; by COSINE Milvus Lite works out all their lengths anew for each query.
-    indexes.add_index("dense", index_type="AUTOINDEX", metric_type="IP")
+    indexes.add_index("dense", index_type="FLAT" if exact else "AUTOINDEX", metric_type="IP")
     indexes.add_index(
         "sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params={"bm25_k1": K1, "bm25_b": B}
     )
@@ -154,13 +162,17 @@ def search(
 ) -> list[list[dict[str, Any]]]:
     """Return each query's best documents as records with `score` and the `text` of the best window.
 
-    Windows of one document take places among the hits: where that leaves fewer than `k`, more hits are asked for.
+    Windows of one document take places among the hits: where that leaves fewer than `k`, more hits are asked for, until
+    there are no more.
     """
-    for depth in sorted({2 * k, min(16 * k, MAX_HITS)}):
-        found = [fold(hits)[:k] for hits in windows_of(client, collection, mode, vectors, queries, depth, where)]
-        if all(len(hits) == k for hits in found):
-            break
-    return found
+    depth = 2 * k
+    while True:
+        windows = windows_of(client, collection, mode, vectors, queries, depth, where)
+        found = [fold(hits)[:k] for hits in windows]
+        all_there = all(len(best) == k or len(hits) < depth for best, hits in zip(found, windows, strict=True))
+        if all_there or depth == MAX_HITS:
+            return found
+        depth = min(8 * depth, MAX_HITS)
 
 
 def fold(hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
