@@ -134,7 +134,7 @@ def test_more_repeats_go_on_with_a_repeated_run(tmp_path):
         args.claim(tmp_path / "once", Repeated(2), repeats="seeds")
 
 
-@pytest.mark.parametrize(("made", "kept"), [("tokens", False), ("checkpoint-5", True)])
+@pytest.mark.parametrize(("made", "kept"), [("tokens", False), (".contents.json", False), ("checkpoint-5", True)])
 def test_a_refused_run_leaves_its_folder_to_the_mended_command(tmp_path, capsys, made, kept):
     @args.command
     def main(argv):

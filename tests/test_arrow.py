@@ -51,7 +51,7 @@ def test_values_are_of_the_types_of_json(tmp_path, write):
     (found,) = arrow.rows(write(tmp_path / "a.parquet", [columns]))
     assert found == {
         "day": "2024-03-01", "time": "2024-03-01T09:30:00", "price": "1.50", "nothing": None, "nan": None,
-        "tags": ["甲", "乙"], "inner": {"a": 1}, "bytes": "b'\\xff'",
+        "tags": ["甲", "乙"], "inner": {"a": 1}, "bytes": {"hexadecimal": "ff"},
     }  # fmt: skip
     json.dumps(found, allow_nan=False)
 
@@ -85,3 +85,13 @@ def test_every_stages_reader_takes_parquet(tmp_path):
     (folder / "b.txt").write_text("乙\n", encoding="utf-8")
     assert list(Corpus([str(folder)]).texts()) == ["第0篇", "第1篇", "乙"]
     assert files.of_corpus([folder]) == [folder / "a.parquet", folder / "b.txt"]
+
+
+def test_strings_that_are_not_marked_as_such_are_read_as_text(tmp_path):
+    good, bad = (
+        write_parquet(tmp_path / name, [{"text": "甲乙".encode()}, {"text": last}])
+        for name, last in (("good.parquet", "丙".encode()), ("bad.parquet", "丙".encode("gb18030")))
+    )
+    assert [row.values["text"] for row in files.read_documents([good])] == ["甲乙", "丙"]
+    told = message(list, files.read_documents([bad]))
+    assert told == f"{bad} row 2 has {{'hexadecimal': 'b1fb'}} for 'text': a text was expected"

@@ -24,9 +24,11 @@ NOT_PART_OF_A_RUN = {
     *("resume_from_checkpoint", "num_proc", "bf16", "push_to_hub", "hub_token", "hub_model_id", "project"),
     *("hub_private_repo", "hub_revision"),
     *("executor", "slurm_partition", "slurm_time", "ddp_timeout", "cache_dir"),
+    "errors",  # what was done before the first bad line is the same
 }
 SECRETS = ("hub_token",)
-BEFORE_ANY_WORK = {"args.json", "tokens"}  # what a refused run leaves; tokens are found again by their text's content
+# What a refused run leaves; tokens and contents are found again by what they are of.
+BEFORE_ANY_WORK = {"args.json", "tokens", ".contents.json"}
 CLAIMED: list[Path] = []  # the records that this process wrote into folders without one
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)

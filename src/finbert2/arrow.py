@@ -37,10 +37,21 @@ def count(path: Path) -> int:
 def rows(path: Path, start: int = 0, stop: int | None = None) -> Iterator[dict[str, Any]]:
     """Yield the rows from `start` to below `stop` of a Parquet file or a saved dataset, by the types of JSON.
 
-    A date has its ISO form, what JSON has none for its text. Raises `UserError` for what is no Parquet.
+    A date has its ISO form, bytes are text as far as they are UTF-8, what else JSON has no type for has its text.
+    Raises `UserError` for what is no Parquet.
     """
     for values in saved_rows(path, start, stop) if path.is_dir() else parquet_rows(path, start, stop):
-        yield orjson.loads(orjson.dumps(values, default=str))
+        yield orjson.loads(orjson.dumps(values, default=by_json))
+
+
+def by_json(value: Any) -> Any:
+    """Return what JSON has no type for as text; of bytes that are none an object, which nobody takes for a text."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:  # strings that are not marked so in Parquet
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"hexadecimal": value.hex()}
 
 
 def saved(folder: Path) -> Any:

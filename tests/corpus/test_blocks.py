@@ -25,6 +25,13 @@ def test_pieces_of_a_file_are_whole_lines_with_their_numbers(tmp_path_factory, l
         assert stop - start >= size or stop == len(data)
 
 
+def test_a_line_is_passed_by_a_piece_at_a_time(tmp_path, monkeypatch):
+    """One that is too long to be held is refused by its reader, who has to come to it."""
+    monkeypatch.setattr(blocks, "SCAN", 4)
+    (tmp_path / "a.txt").write_bytes(b"a\n" + b"b" * 30 + b"\nc\n" + b"d" * 9)
+    assert list(blocks.cut_lines(tmp_path / "a.txt", 3)) == [(0, 33, 1), (33, 44, 3)]
+
+
 @pytest.mark.parametrize("at_least", [1, 2, 7, 40])
 def test_each_document_belongs_to_one_task(tmp_path, at_least):
     import datasets

@@ -20,6 +20,8 @@ def index(tmp_path) -> Index:
 def test_texts_are_taken_from_the_fields_that_hold_them():
     row = {"Text": "甲", "pos": ["乙", 3], "passages": [{"text": "丙", "_id": "丁"}], "company": "戊", "date": "2024"}
     assert list(texts_in(row)) == ["甲", "乙", "丙"]
+    asked = {"question": "甲", "context": "乙", "answers": {"text": ["丙"]}, "positive": "丁", "negative": ["戊"]}
+    assert list(texts_in(asked)) == ["甲", "乙", "丙", "丁", "戊"]
     assert list(texts_in({"body": "己", "meta": {"title": "庚"}}, ("body", "title"))) == ["己", "庚"]
 
 
@@ -81,7 +83,8 @@ def test_a_file_without_texts_is_refused_by_its_name(tmp_path):
     assert str(refused.value) == (
         f"--decontaminate {tmp_path}/b.csv: no text of 10 characters or more was found; it has '正文', 'label', and "
         "texts are looked for in: text, title, metadata, query, question, pos, neg, passage, passages, answer, "
-        "answers, content, sentence, sentence1, sentence2, headline, abstract, summary. "
+        "answers, context, contexts, positive, negative, anchor, content, sentence, sentence1, sentence2, headline, "
+        "abstract, summary. "
         "Rename the column of the texts, or leave the file out"
     )
     assert Index.read([str(tmp_path)], text_field="正文").texts == 2

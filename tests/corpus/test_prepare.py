@@ -201,9 +201,9 @@ def test_lines_that_cannot_be_read_are_counted_when_asked(tmp_path, capsys):
     assert f"{path.absolute()} line 2 is not UTF-8" in refused(
         capsys, "--input", path, "--output_dir", tmp_path / "o", "--num_proc", 1
     )
-    results = prepared(path, tmp_path / "p", "--errors", "skip")
+    results = prepared(path, tmp_path / "o", "--errors", "skip")  # as the message says, in the same folder
     assert results["skipped"] == {"not_utf8": 1} and results["documents_in"] == results["documents_out"] == 2
-    (shown,) = files_of(tmp_path / "p", "unreadable_not_utf8")
+    (shown,) = files_of(tmp_path / "o", "unreadable_not_utf8")
     assert shown["place"].startswith(f"{path.absolute()} line 2 is not UTF-8")
 
 

@@ -1,9 +1,11 @@
 """NaN losses, SIGTERM, parameters that wait, full disks: what happens to a run, and what is left of it."""
 
 import json
+import multiprocessing
 import os
 import resource
 import signal
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -101,6 +103,30 @@ def test_sigterm_saves_and_stops_and_the_same_command_goes_on(tiny_bert, corpus_
     run.main(flags(corpus_file, tmp_path / "stopped", *more))
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "stopped")
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_best_and_the_mean_of_the_last_are_not_both_kept(tiny_bert, corpus_file, tmp_path, capsys):
+    more = ("--model_name_or_path", tiny_bert, "--valid_data", str(corpus_file), "--average_last", "3")
+    stopped_with(2, flags(corpus_file, tmp_path / "o", *more, "--eval_strategy", "steps", "--eval_steps", "2",
+                          "--save_steps", "2", "--load_best_model_at_end", "True"))  # fmt: skip
+    told = "error: --average_last and --load_best_model_at_end each say which weights are kept: leave one out"
+    assert capsys.readouterr().err.splitlines()[-1] == told
+
+
+def test_a_loader_that_gets_the_signal_too_still_feeds_the_last_step(tiny_bert, corpus_file, tmp_path, monkeypatch):
+    """A launcher sends it to every process of its group."""
+
+    def everyone(model):
+        for process in multiprocessing.active_children():
+            os.kill(process.pid, signal.SIGTERM)
+        time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with_callback(monkeypatch, At(3, everyone))
+    output = tmp_path / "out"
+    stopped_with(143, flags(corpus_file, output, "--model_name_or_path", tiny_bert, "--max_steps", "30",
+                            "--dataloader_num_workers", "1"))  # fmt: skip
+    assert training.step_of(training.last_checkpoint(output)) in (3, 4)
 
 
 @pytest.mark.parametrize(("seconds", "looked_at"), [(60.0, [1, 2, 3, 4]), (2.0, [1, 3]), (1e-3, [1])])

@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -114,6 +116,37 @@ def test_tokenising_keeps_the_order_of_the_corpus(tokenizer_folder, corpus_file,
     for one, other in zip(found, expected, strict=True):
         assert one.ids.tolist() == other.ids.tolist()
         assert one.starts.tolist() == other.starts.tolist()
+
+
+def test_long_documents_are_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "CHUNK_CHARACTERS", 10)
+    path = tmp_path / "a.txt"
+    lengths = [4, 6, 1, 99, 3, 3, 3, 3]
+    path.write_text("".join("甲" * length + "\n" for length in lengths), encoding="utf-8")
+    chunks = chunked([str(path)], "text", "source")
+    assert [[len(text) for text, _ in chunk] for chunk in chunks] == [[4, 6], [1], [99], [3, 3, 3], [3]]
+
+
+def killed(chunk):
+    """Stand in for a worker that the system kills."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_told(tokenizer_folder, corpus_file, monkeypatch):
+    monkeypatch.setattr(data, "CHUNK", 2)
+    monkeypatch.setattr(data, "tokenize_chunk", killed)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    with pytest.raises(UserError, match=r"^a process that tokenises the train text was killed, most often for want of"):
+        list(tokenize_all(chunked([str(corpus_file)], "text", "source"), tokenizer, 16, "train"))
+
+
+def test_a_field_of_addresses_is_none_of_sources(tokenizer_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "MOST_SOURCES", 2)
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": "年报。", "source": s}) + "\n" for s in "abcab"), encoding="utf-8")
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    windows = load_windows([str(path)], "text", tokenizer, 32, tmp_path / "cache", "train")
+    assert (windows.source_names, windows.sources.tolist()) == (["a", "b"], [0, 1, -1, 0, 1])
 
 
 def test_sources_are_kept_by_window(tokenizer_folder, tmp_path):

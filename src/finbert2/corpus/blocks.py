@@ -111,7 +111,8 @@ def cut_lines(path: Path, size: int) -> Iterator[tuple[int, int, int]]:
     with path.open("rb") as file:
         while True:
             ends += count_ends(file, size)
-            file.readline()  # to the end of the line that was cut, if one was
+            while (rest := file.readline(SCAN)) and not rest.endswith(b"\n"):
+                pass  # to the end of the line that was cut, if one was; it may be too long to be held
             stop = file.tell()
             if stop == start:
                 return

@@ -14,10 +14,11 @@ from finbert2.corpus.filters import ANSWER, drop_reason
 
 INVISIBLE = re.compile(r"[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
 HIDDEN = re.compile(r"<(script|style)\b[^<>]{0,500}>.*?</\1\s*>|<!--.*?-->", re.I | re.S)
+# A name of one letter may be a variable of an inequality, so that what follows has to be attributes with values.
 TAG = re.compile(
-    r"</?(?:p|div|span|br|hr|b|i|u|s|a|q|img|table|thead|tbody|tr|td|th|font|strong|em|ul|ol|li|dl|dt|dd|h\d|sup|sub|pre|"
+    r"</?(?:[abipqsu](?:\s+[\w:-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s<>\"']+)){0,20}\s*/?>|(?:div|span|br|hr|img|table|thead|tbody|tr|td|th|font|strong|em|ul|ol|li|dl|dt|dd|h\d|sup|sub|pre|"
     r"code|small|center|section|article|header|footer|main|nav|figure|figcaption|blockquote|iframe|video|source|input|"
-    r"button|label|form|link|meta|html|head|body|title)(?:\s[^<>]{0,500})?/?>",
+    r"button|label|form|link|meta|html|head|body|title)(?:\s[^<>]{0,500})?/?>)",
     re.I,
 )
 BREAKING_TAG = re.compile(r"<(?:br|hr|/p|/div|/tr|/li|/h\d|/title|/section|/dd|/blockquote)\s*/?>", re.I)

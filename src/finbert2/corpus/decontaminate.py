@@ -24,7 +24,8 @@ FILTER_BITS = 22
 # date with its time, an instruction) stands in many documents that have nothing to do with it.
 FIELDS = (
     "text", "title", "metadata", "query", "question", "pos", "neg", "passage", "passages", "answer", "answers",
-    "content", "sentence", "sentence1", "sentence2", "headline", "abstract", "summary",
+    "context", "contexts", "positive", "negative", "anchor", "content", "sentence", "sentence1", "sentence2",
+    "headline", "abstract", "summary",
 )  # fmt: skip
 # What stands beside texts in a folder of evaluation files, and has none: names of labels, judgements of BEIR.
 BESIDE_TEXTS = {"label", "name", "query-id", "corpus-id", "score"}

@@ -97,6 +97,14 @@ class EpochKeeper(TrainerCallback):
             self.sampler.set_epoch(int(state.epoch or 0))
 
 
+def leave_sigterm_to_the_run(worker: int) -> None:
+    """Let a loader's worker outlive the signal, which torchrun and a terminal's group send to it too.
+
+    The steps to the checkpoint need its batches; it ends with the run.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 class StopOnSignal(TrainerCallback):
     """On SIGTERM: a checkpoint after the step, then the end; the same command goes on from there."""
 

@@ -10,6 +10,7 @@ import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from finbert2 import files, runtime, vocabulary
 from finbert2.errors import UserError
 from finbert2.segment import segmenter, word_boundaries
 
-CHUNK = 512  # documents a worker tokenises at a time
+CHUNK, CHUNK_CHARACTERS = 512, 2**20  # documents and characters that a worker tokenises at a time
+MOST_SOURCES = 1000  # that are told apart: a field of addresses is none of sources
 FORMAT = 3  # of the cached files; counted up when their meaning changes (3: words of texts beyond 100,000 characters)
 NO_SOURCE = -1
 
@@ -114,7 +116,10 @@ def write_windows(
     end = characters = longest = 0
     with open_all(unfinished, ("ids", "starts", "ends", "sources")) as outputs:
         for part in tokenize_all(chunked(paths, field, source), tokenizer, max_length, name):
-            numbers = [NO_SOURCE if s is None else names.setdefault(s, len(names)) for s in part.sources]
+            for source_name in dict.fromkeys(filter(None, part.sources)):
+                if len(names) < MOST_SOURCES:
+                    names.setdefault(source_name, len(names))
+            numbers = [names.get(source_name or "", NO_SOURCE) for source_name in part.sources]
             arrays: tuple[np.ndarray, ...] = (
                 part.ids,
                 part.starts,
@@ -158,14 +163,16 @@ Document = tuple[str, str | None]  # text, where it is from
 
 
 def chunked(paths: Sequence[str], field: str, source: str) -> Iterator[list[Document]]:
-    """Yield lists of up to `CHUNK` documents."""
+    """Yield lists of up to `CHUNK` documents and, but for a single longer one, `CHUNK_CHARACTERS` characters."""
     chunk: list[Document] = []
+    size = 0
     for row in files.read_documents(paths, field):
-        origin = row.values.get(source)
-        chunk.append((row.values[field], None if origin is None else str(origin)))
-        if len(chunk) == CHUNK:
+        text, origin = row.values[field], row.values.get(source)
+        if chunk and (len(chunk) == CHUNK or size + len(text) > CHUNK_CHARACTERS):
             yield chunk
-            chunk = []
+            chunk, size = [], 0
+        chunk.append((text, None if origin is None else str(origin)))
+        size += len(text)
     if chunk:
         yield chunk
 
@@ -173,7 +180,7 @@ def chunked(paths: Sequence[str], field: str, source: str) -> Iterator[list[Docu
 def tokenize_all(chunks: Iterator[list[Document]], tokenizer: Any, max_length: int, name: str) -> Iterator[Part]:
     """Yield the `Part` of each chunk in the chunks' order, made on all cores; no more than a few chunks are held.
 
-    A single chunk is not worth the processes.
+    A single chunk is not worth the processes. Raises `UserError` if one of them was killed; a SIGTERM ends them all.
     """
     first = list(itertools.islice(chunks, 2))
     if len(first) < 2:
@@ -185,13 +192,22 @@ def tokenize_all(chunks: Iterator[list[Document]], tokenizer: Any, max_length: i
     with (
         ProcessPoolExecutor(workers, initializer=set_tokenizer, initargs=(tokenizer, max_length)) as pool,
         tqdm(desc=f"tokenise {name}", unit="document") as bar,
+        runtime.term_as_exit(),
     ):
-        for chunk in itertools.chain(first, chunks):
-            waiting.append((len(chunk), pool.submit(tokenize_chunk, chunk)))
-            if len(waiting) > 4 * workers:
+        try:
+            for chunk in itertools.chain(first, chunks):
+                waiting.append((len(chunk), pool.submit(tokenize_chunk, chunk)))
+                if len(waiting) > 4 * workers:
+                    yield finished(waiting, bar)
+            while waiting:
                 yield finished(waiting, bar)
-        while waiting:
-            yield finished(waiting, bar)
+        except BrokenProcessPool:
+            raise UserError(
+                f"a process that tokenises the {name} text was killed, most often for want of memory: run the same "
+                "command with more of it free, or on fewer cores (taskset), a process each"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def finished(waiting: "deque[tuple[int, Future[Part]]]", bar: Any) -> Part:

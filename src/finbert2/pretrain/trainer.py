@@ -11,7 +11,7 @@ from transformers import Trainer
 
 from finbert2 import training
 from finbert2.errors import UserError
-from finbert2.pretrain.callbacks import EpochKeeper, LossWatch, StopOnSignal
+from finbert2.pretrain.callbacks import EpochKeeper, LossWatch, StopOnSignal, leave_sigterm_to_the_run
 from finbert2.pretrain.collator import Origin
 from finbert2.pretrain.evaluate import evaluate
 from finbert2.pretrain.meters import Meter
@@ -96,6 +96,7 @@ class PretrainingTrainer(Trainer):
             # Shapes never change, and a corpus smaller than one batch still makes one.
             drop_last=len(rows) >= self.args.train_batch_size * self.args.world_size,
             pin_memory=self.args.dataloader_pin_memory and torch.cuda.is_available(),
+            worker_init_fn=leave_sigterm_to_the_run,
         )  # fmt: skip
         return self.accelerator.prepare(loader)
 

@@ -1,16 +1,16 @@
 """How well a tokenizer spends its tokens on a text."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from finbert2 import vocabulary
-from finbert2.encoder import blocks
+from finbert2.encoder import batches
 
-BATCH = 1000
+BATCH, BATCH_CHARACTERS = 1000, 2**20
 QUANTILES = {"length_p50": 0.5, "length_p90": 0.9, "length_p99": 0.99}
 
 
@@ -62,7 +62,7 @@ def measure(cutter: Cutter, texts: Sequence[str], edges: Sequence[np.ndarray] = 
     counts = np.zeros(cutter.size, np.int64)
     lengths: list[int] = []
     seconds = 0.0
-    for batch in blocks(texts, BATCH):
+    for batch in blocks(texts):
         started = time.process_time()
         encoded = cutter.ids(batch)
         seconds += time.process_time() - started
@@ -82,10 +82,16 @@ def measure(cutter: Cutter, texts: Sequence[str], edges: Sequence[np.ndarray] = 
     }
 
 
+def blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the texts in lists of at most `BATCH` and, but for a single longer one, `BATCH_CHARACTERS` characters."""
+    for places in batches(range(len(texts)), list(map(len, texts)), BATCH, BATCH_CHARACTERS):
+        yield [texts[place] for place in places]
+
+
 def crossings(cutter: Cutter, texts: Sequence[str], edges: Sequence[np.ndarray]) -> dict[str, float]:
     """Return the shares of tokens that tear words apart and that unite several whole ones."""
     tokens = crossing = uniting = 0
-    spans = (one for batch in blocks(texts, BATCH) for one in cutter.spans(batch))
+    spans = (one for batch in blocks(texts) for one in cutter.spans(batch))
     for places, mask in zip(spans, edges, strict=True):
         begin, end = np.array(places, np.int64).reshape(-1, 2).T
         inside = np.cumsum(mask)

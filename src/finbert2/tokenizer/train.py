@@ -94,9 +94,9 @@ def main(argv: list[str] | None = None) -> None:
         return
     check_disk(output)
     base = load_base(corpus, options)
+    first = fixed_words(base, options)
     proposed = propose(corpus, found, output / "unigram.model", options)
     sample = draw(corpus, found, options.max_characters, options.seed)
-    first = fixed_words(base, options)
     chosen, dropped = choose_words(proposed, first, base, sample, options)
     extended = extend_tokenizer(base, [*first, *(choice.word for choice in chosen)])
     encoder.save_tokenizer(extended, output)
