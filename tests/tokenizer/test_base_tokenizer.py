@@ -11,6 +11,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from finbert2 import files
+from finbert2.tokenizer import base_tokenizer
 from finbert2.tokenizer.base_tokenizer import SPECIAL, count_words, train_base
 from finbert2.tokenizer.extend import MARKS
 from finbert2.tokenizer.merges import grow_vocab
@@ -164,3 +165,14 @@ def test_no_piece_is_learnt_from_a_word_that_is_unknown_anyway():
     """WordPiece takes words of more than 100 characters for unknown; their characters are known all the same."""
     dump = "0123456789abcdefก" * 6
     assert train_base(["公司公告", dump], 21128).get_vocab() == train_base(["公司公告 กxก"], 21128).get_vocab()
+
+
+def test_numbers_without_end_do_not_fill_the_memory(monkeypatch):
+    """What is frequent is counted as without the bound; what is rare goes, but for characters."""
+    texts = [f"营收 {number} 元 同比 3% 喆" if number == 7 else f"营收 {number} 元 同比 3%" for number in range(500)]
+    whole = count_words(texts, NORMALIZER, PRE_TOKENIZER)
+    monkeypatch.setattr(base_tokenizer, "MOST_CHUNKS", 60)
+    bounded = count_words(texts, NORMALIZER, PRE_TOKENIZER)
+    assert len(bounded) < 70 < len(whole)
+    for word in ("营", "收", "元", "同", "比", "3", "%", "喆"):
+        assert bounded[word] >= whole[word] - 1  # 3 is one of the numbers too

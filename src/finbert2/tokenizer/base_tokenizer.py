@@ -26,6 +26,7 @@ ALPHABET = {*map(chr, range(33, 127)), *MARKS}
 INSIDE = {*string.ascii_lowercase, *string.digits}
 # What BERT's normalizer and pre-tokenizer part in any case: a Chinese character, or a run of others without blanks.
 CHUNK = re.compile(r"[\u4e00-\u9fff]|[^ \n\u4e00-\u9fff]+")
+MOST_CHUNKS = 4_000_000  # half a gigabyte
 
 
 def train_base(texts: Iterable[str], vocab_size: int) -> "BertTokenizer":
@@ -46,16 +47,26 @@ def train_base(texts: Iterable[str], vocab_size: int) -> "BertTokenizer":
 def count_words(texts: Iterable[str], normalizer: "BertNormalizer", pre_tokenizer: "BertPreTokenizer") -> Counter[str]:
     """Return how often each word stands in the texts, by what normalizer and pre-tokenizer make of them.
 
-    Both are slow, so they see each chunk once.
+    Both are slow, so they see each chunk once. Numbers and names without end would fill the memory: of more than
+    `MOST_CHUNKS` the rarest go, single characters stay.
     """
     chunks: Counter[str] = Counter()
     for text in texts:
         chunks.update(CHUNK.findall(text))
+        if len(chunks) > MOST_CHUNKS:
+            chunks = without_rare(chunks, MOST_CHUNKS // 2)
     words: Counter[str] = Counter()
     for chunk, count in chunks.items():
         for word, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(chunk)):
             words[word] += count
     return words
+
+
+def without_rare(chunks: Counter[str], most: int) -> Counter[str]:
+    """Return the chunks but for the rarest longer ones: as many go, by their count, that about `most` stay."""
+    counts = sorted((count for chunk, count in chunks.items() if len(chunk) > 1), reverse=True)
+    least = counts[most] if most < len(counts) else 0
+    return Counter({chunk: count for chunk, count in chunks.items() if len(chunk) == 1 or count > least})
 
 
 def learn_vocab(words: Counter[str], size: int) -> dict[str, int]:

@@ -11,6 +11,21 @@ from finbert2.errors import UserError
 
 MOST_SOURCES = 20  # the others, smaller ones, are taken together
 OTHER = "other"
+SKIPPED_NAMED = 20
+
+
+@dataclass
+class Skipped:
+    """Records that were passed over: how many, and place and fault of the first."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, message: str) -> None:
+        """Count a record."""
+        self.count += 1
+        if len(self.first) < SKIPPED_NAMED:
+            self.first.append(message)
 
 
 @dataclass(frozen=True)
@@ -22,13 +37,13 @@ class Corpus:
     source_field: str = "source"
     skip_errors: bool = False
 
-    def documents(self, skipped: Counter[str] | None = None) -> Iterator[tuple[str, str]]:
+    def documents(self, skipped: Skipped | None = None) -> Iterator[tuple[str, str]]:
         """Yield (source, text). A document's source is its field of that name, else the path it was found by.
 
-        Raises `UserError` for a record that cannot be read, or counts it in `skipped` by what is wrong with it.
+        Raises `UserError` for a record that cannot be read, or counts it in `skipped`.
         """
-        bad = Counter() if skipped is None else skipped
-        skip = (lambda reason, message: bad.update([message])) if self.skip_errors else malformed.stop
+        bad = skipped or Skipped()
+        skip = (lambda reason, message: bad.add(message)) if self.skip_errors else malformed.stop
         for path in self.paths:
             for row in files.read_documents([path], self.text_field, skip):
                 text = row.values[self.text_field]
@@ -36,7 +51,7 @@ class Corpus:
                     message = f"{row.place} holds a NUL character in {text[:20]!r}: is it a binary file? Give text"
                     if not self.skip_errors:
                         raise UserError(message)
-                    bad[message] += 1
+                    bad.add(message)
                     continue
                 yield str(row.values.get(self.source_field) or path), text
 
@@ -53,7 +68,7 @@ class Survey:
     lines: int = 0
     characters: int = 0
     sources: Counter[str] = field(default_factory=Counter)  # name → characters
-    skipped: Counter[str] = field(default_factory=Counter)  # place and what is wrong
+    skipped: Skipped = field(default_factory=Skipped)
 
     def names(self) -> list[str]:
         """Return the names under which sources are counted, the largest first."""
@@ -78,7 +93,7 @@ def survey(corpus: Corpus) -> Survey:
         found.characters += len(text)
         found.sources[source] += len(text)
     if not found.documents:
-        more = f" ({len(found.skipped)} records could not be read)" if found.skipped else ""
+        more = f" ({found.skipped.count} records could not be read)" if found.skipped.count else ""
         raise UserError(f"{', '.join(corpus.paths)}: no text was found to learn words from{more}")
     return found
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PARITY_SENTENCES = 1000
 TEXTS_A_SOURCE = 500  # measured before and after
-SKIPPED_NAMED = 20
 WORDS_SHOWN = 60
 
 
@@ -61,8 +60,8 @@ def write(
         "characters": outcome.found.characters,
         "counted_share": round(outcome.sample.share, 4),
         "candidates_dropped": outcome.dropped,
-        "skipped": len(outcome.found.skipped),
-        "skipped_first": list(outcome.found.skipped)[:SKIPPED_NAMED],
+        "skipped": outcome.found.skipped.count,
+        "skipped_first": outcome.found.skipped.first,
         "data": data,
     }
     if options.base_model:
