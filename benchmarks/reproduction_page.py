@@ -5,29 +5,27 @@ their heads in the page's language. The experiments are steps of `run_all.py`; a
 in place of its table.
 """
 
-import json
 import re
 import subprocess
-from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from labeler_tasks import paired
 from performance_page import table, where
+from reproduction_tables import TABLES, Row, read
 
 from finbert2 import files
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-Row = tuple[str, ...]
 PAGES = {ROOT / "docs" / "reproduction.md": "en", ROOT / "docs" / "reproduction_zh.md": "zh"}
 PLACE = re.compile(r"(<!-- (?!end)([\w ]+) -->).*?(<!-- end -->)", re.S)
 CHINESE = {
     "task": "任务", "from scratch": "从零训练", "majority": "多数类", "chosen seed": "选出的种子",
-    "tokenizer": "分词器", "steps": "步数", "with FGM": "用 FGM", "without": "不用",
-    "tokens seen": "读过的 token", "held-out loss per character": "留出文本每字损失", "set": "数据集", "recipe": "配方",
+    "steps": "步数", "with FGM": "用 FGM", "without": "不用", "held-out loss per character": "留出文本每字损失",
+    "tokens per character": "每字 token 数", "characters read, millions": "读过的字（百万）", "set": "数据集",
+    "mean macro-F1": "平均宏 F1", "pieces": "个基本词元",
+    "CPU-seconds of pretraining": "预训练的 CPU 秒数",
+    "domain words": "个领域词", "difference": "差", "recipe": "配方",
     "dense": "向量", "hybrid": "混合", "largest p": "最大的 p", "contender": "方法", "topics": "主题数",
     "coverage": "覆盖率", "diversity": "多样性", "vectors": "向量", "lexical weight": "词的权重",
 }  # fmt: skip
@@ -78,131 +76,6 @@ SIDE_BY_SIDE = {
 }  # fmt: skip
 
 
-def read(name: str) -> Any:
-    """Return a results file, or None."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def spread(value: dict[str, Any] | list[float]) -> str:
-    """Return mean and standard deviation."""
-    mean, sd = (value["mean"], value["sd"]) if isinstance(value, dict) else value
-    return f"{mean:.3f}" + (f" ± {sd:.3f}" if sd is not None else "")
-
-
-def pretraining(found: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """Every task from each start, the means over classification; TF-IDF beside the seed that the dev part chose."""
-    tasks = found["tasks"]
-    starts = list(next(iter(tasks.values()))["starts"])
-    rows = [
-        (seeds(name, one, found), *(spread(one["starts"][start]) for start in starts),
-         *(plain(one) if "tfidf" in one else ("–", "–", "–")),
-         *(difference(one["minus"][start]) for start in starts[1:]))
-        for name, one in tasks.items()
-    ]  # fmt: skip
-    classified = [one for one in tasks.values() if "tfidf" in one]
-
-    def mean(value: Callable[[dict[str, Any]], float], form: str) -> str:
-        return format(fmean(map(value, classified)), form)
-
-    if len(classified) > 1:
-        rows.append((
-            f"**mean of {len(classified)}**",
-            *(mean(lambda one, s=start: one["starts"][s]["mean"], ".3f") for start in starts),
-            *(mean(lambda one, n=name: one[n], ".3f") for name in ("majority", "tfidf")),
-            mean(lambda one: one["best_seed_minus_tfidf"]["difference"], "+.3f"),
-            *(mean(lambda one, s=start: one["minus"][s]["difference"], "+.3f") for start in starts[1:]),
-        ))  # fmt: skip
-    beside = (f"{before} − {start} (p)" for before, start in pairwise(starts))
-    head = ("task", *starts, "majority", "TF-IDF + LR", "chosen seed − TF-IDF (p)", *beside)
-    return tuple(name.replace("_", " ") for name in head), rows
-
-
-def adversarial(found: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """The tasks with FGM, beside the same encoder's without: as many seeds as both have, which are the first."""
-    head, rows = pretraining(found)
-    without = read("labeler_tasks_from_counts")["tasks"]
-    beside = {}
-    for name, one in found["tasks"].items():
-        both = zip(one["values"]["financial"], without[name]["values"]["financial"], strict=False)
-        beside[seeds(name, one, found)] = difference(paired(*map(list, zip(*both, strict=True))))
-    return (*head, "with FGM − without (p)"), [(*row, beside[row[0]]) for row in rows if row[0] in beside]
-
-
-def plain(one: dict[str, Any]) -> Row:
-    """Return what needs no encoder, and what the chosen seed adds to it."""
-    return f"{one['majority']:.3f}", f"{one['tfidf']:.3f}", difference(one["best_seed_minus_tfidf"])
-
-
-def seeds(name: str, one: dict[str, Any], found: dict[str, Any]) -> str:
-    """Return a task's name, with the number of its seeds if that is not the table's."""
-    own = one.get("settings", found["settings"])["seeds"]
-    return name if own == found["settings"]["seeds"] else f"{name}, {own} seeds"
-
-
-def difference(one: dict[str, Any]) -> str:
-    """Return a difference and its p."""
-    if one["p"] is None:
-        return f"{one['difference']:+.3f}"
-    return f"{one['difference']:+.3f} ({'< 0.001' if one['p'] < 0.001 else format(one['p'], '.3f')})"
-
-
-def words(found: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """A model from scratch with each tokenizer, for the same CPU time."""
-    rows = [
-        (name, f"{one['steps']:,}", f"{one['tokens_seen']:,}", f"{one['valid_loss_per_char']:.3f}",
-         f"{one['task_macro_f1']:.3f}")
-        for name, one in found["arms"].items()
-    ]  # fmt: skip
-    return ("tokenizer", "steps", "tokens seen", "held-out loss per character", f"macro-F1 {found['task']}"), rows
-
-
-def retrievers(found: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """Recipes, set by set; the hybrid beside BM25 by the paired randomisation test of the seed where it says least."""
-    rows = [
-        (name, arm.replace("_", " "), *(spread(one["mean_sd"][kind]) for kind in ("dense", "bm25", "hybrid")),
-         difference({
-             "difference": one["mean_sd"]["hybrid"][0] - one["mean_sd"]["bm25"][0],
-             "p": max(seed["hybrid_against_bm25_p"] for seed in one["seeds"]),
-         }))
-        for name, arms in found["sets"].items() for arm, one in arms.items()
-    ]  # fmt: skip
-    return ("set", "recipe", "nDCG@10 dense", "BM25", "hybrid", "hybrid − BM25 (largest p)"), rows
-
-
-def topics(found: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """Topic models on the same vectors."""
-    names = ("coverage", "ami", "npmi", "topic_diversity")
-    rows = [
-        (name, f"{row['n_topics']['mean']:.0f}", *(spread(row[key]) for key in names))
-        for name, row in found["rows"].items()
-    ]
-    return ("contender", "topics", "coverage", "AMI", "NPMI", "diversity"), rows
-
-
-def vectors(found: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """Topics by encoders that read other texts; the differences are over the same seeds of UMAP."""
-    first = found["rows"][0]["vectors"]
-    rows = [
-        (row["vectors"].replace("_", " "), f"{row['lexical_weight']:.1f}", f"{row['n_topics']['mean']:.0f}",
-         *(spread(row[key]) for key in ("coverage", "ami")),
-         difference(row["first_minus"]) if "first_minus" in row else "–")
-        for row in found["rows"]
-    ]  # fmt: skip
-    return ("vectors", "lexical weight", "topics", "coverage", "AMI", f"AMI, {first} − this (p)"), rows
-
-
-TABLES: dict[str, Callable[[Any], tuple[Row, list[Row]]]] = {
-    "labeler_tasks": pretraining, "labeler_tasks_from_counts": pretraining,
-    "labeler_tasks_from_counts_fgm": adversarial, "labeler_tasks_of_1000_rows": pretraining,
-    "labeler_tasks_from_counts_of_1000_rows": pretraining,
-    "domain_words_pretraining": words, "retriever_quality": retrievers,
-    "retriever_quality_without_event_qa": retrievers, "retriever_quality_without_news_headline": retrievers,
-    "retriever_quality_without_report_abstract": retrievers, "topics_quality": topics,
-    "topics_domain": vectors,
-}  # fmt: skip
-
-
 def experiment(name: str, language: str) -> str:
     """Return the table of an experiment, and where it was run."""
     if name == "side_by_side":
@@ -212,8 +85,13 @@ def experiment(name: str, language: str) -> str:
         return f"`benchmarks/results/{name}.json`: not run here (未运行)."
     head, rows = TABLES[name](found)
     if language == "zh":
-        head = tuple(PHRASES.sub(lambda phrase: CHINESE[phrase[0]], word) for word in head)
+        head, *rows = (chinese(head), *((*chinese(row[:1]), *row[1:]) for row in rows))
     return f"{table(head, rows)}\n\n`benchmarks/results/{name}.json`; {where(found)}."
+
+
+def chinese(cells: Row) -> Row:
+    """Return cells with the words that are known in Chinese."""
+    return tuple(PHRASES.sub(lambda phrase: CHINESE[phrase[0]], cell) for cell in cells)
 
 
 def commit(name: str) -> str:

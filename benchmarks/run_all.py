@@ -34,7 +34,8 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
     with_peers = ["--peers", peers] if peers else []
     on_gpu = runtime.device() == "cuda"
     # A GPU reads in two minutes twenty times what two cores read in half an hour, so its encoders can be larger.
-    larger = ["--layers", "6", "--width", "384", "--steps", "2400", "--batch", "128", "--workers", "8"]
+    shape = ["--layers", "6", "--width", "384", "--batch", "128", "--workers", "8"]
+    larger = [*shape, "--steps", "2400"]
     fewer = ["--documents", "128"] if on_gpu else []  # with 256 the stock arms' logits need 80 GB
     warm = ["--warmup", "30", "--steps", "50"] if on_gpu else []  # kernels are loaded and chosen as lengths first come
     texts = [f"newswire={valid}", f"report_titles={titles}:title"]
@@ -50,9 +51,8 @@ def steps(data: Path, work: Path, peers: str, original: str) -> dict[str, list[s
         "corpus_memory": ["corpus_memory.py", "--corpus", corpus],
         "domain_words": ["domain_words.py", "--corpus", corpus, "--work", str(words), "--texts", *texts],
         "domain_words_pretraining": [
-            "domain_words_pretraining.py", "--tokenizers", *(f"{n}={words / n}" for n in ("base", "plain", "ours")),
-            "--train_data", corpus, "--valid_data", valid, "--task",
-            str(data / "classification" / "headline_category"), "--work", str(work / "words_pretraining"),
+            "domain_words_pretraining.py", str(data), str(work / "words_pretraining"),
+            *([*shape, "--seconds", "60"] if on_gpu else []),
         ],
         "collator": ["collator.py", "--tokenizer", base, "--corpus", corpus],
         "omp_wait_policy": ["omp_wait_policy.py"],
