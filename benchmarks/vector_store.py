@@ -68,10 +68,11 @@ def search(uri: str, size: int, width: int, count: int) -> dict[str, float]:
             seconds.append(1000 * (time.perf_counter() - begun))
         p50, p95 = np.percentile(seconds, [50, 95])
         found |= {f"{mode}_p50_ms": float(p50), f"{mode}_p95_ms": float(p95)}
-    if not milvus.is_file(uri):  # a server keeps it
-        client.drop_collection(collection)
+    parts = {Path(uri), *Path(uri).parent.glob("**/*")} if milvus.is_file(uri) else set()
+    disk = sum(part.stat().st_size for part in parts if part.is_file()) / 2**30
+    client.drop_collection(collection)  # a server keeps it
     client.close()
-    return found | {"search_memory_gib": peak_memory_gib()}
+    return found | {"search_memory_gib": peak_memory_gib(), "disk_gib": disk}
 
 
 def peak_memory_gib() -> float:
@@ -86,8 +87,7 @@ def measure(uri: str, size: int, options: argparse.Namespace) -> dict[str, float
     for step, *more in ((write,), (search, options.queries)):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             found |= process.submit(step, uri, size, options.width, *more).result()
-    parts = {Path(uri), *Path(uri).parent.glob("**/*")} if milvus.is_file(uri) else set()
-    return found | {"disk_gib": sum(part.stat().st_size for part in parts if part.is_file()) / 2**30}
+    return found
 
 
 def main() -> None:
