@@ -16,7 +16,8 @@ INVISIBLE = re.compile(r"[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u
 HIDDEN = re.compile(r"<(script|style)\b[^<>]{0,500}>.*?</\1\s*>|<!--.*?-->", re.I | re.S)
 # A name of one letter may be a variable of an inequality, so that what follows has to be attributes with values.
 TAG = re.compile(
-    r"</?(?:[abipqsu](?:\s+[\w:-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s<>\"']+)){0,20}\s*/?>|(?:div|span|br|hr|img|table|thead|tbody|tr|td|th|font|strong|em|ul|ol|li|dl|dt|dd|h\d|sup|sub|pre|"
+    r"</?(?:[abipqsu](?:\s+[\w:-]{1,50}\s*=\s*(?:\"[^\"<>]{0,500}\"|'[^'<>]{0,500}'|[^\s<>\"']{1,500})){0,20}\s*/?>|"
+    r"(?:div|span|br|hr|img|table|thead|tbody|tr|td|th|font|strong|em|ul|ol|li|dl|dt|dd|h\d|sup|sub|pre|"
     r"code|small|center|section|article|header|footer|main|nav|figure|figcaption|blockquote|iframe|video|source|input|"
     r"button|label|form|link|meta|html|head|body|title)(?:\s[^<>]{0,500})?/?>)",
     re.I,
