@@ -10,7 +10,7 @@ from transformers import BertConfig
 from finbert2.errors import UserError
 from finbert2.pretrain import evaluate, meters, run, trainer
 from finbert2.pretrain.model import BertForMaskedLM
-from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments, check_held_out
+from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments, check_together
 from finbert2.pretrain.retromae import RetroMAE
 from tests.pretrain.test_run import flags, refused, weights
 
@@ -138,7 +138,7 @@ def test_measures_on_the_way_want_a_held_out_text(tmp_path, options, flag):
     """Transformers would say so after the corpus was tokenised."""
     arguments = PretrainingTrainingArguments(output_dir=str(tmp_path), report_to="none", **options)
     with pytest.raises(UserError) as refused:
-        check_held_out(PretrainingArguments(train_data=[], model_name_or_path="x"), arguments)
+        check_together(PretrainingArguments(train_data=[], model_name_or_path="x"), arguments)
     assert str(refused.value) == f"--eval_{flag} measures the model on held-out text: name it by --valid_data"
 
 

@@ -175,8 +175,8 @@ class PretrainingTrainingArguments(args.TrainingArguments):
             )
 
 
-def check_held_out(options: PretrainingArguments, training_args: PretrainingTrainingArguments) -> None:
-    """Raise `UserError` for measures on the way without a text to take them on, and for two rules of what is kept."""
+def check_together(options: PretrainingArguments, training_args: PretrainingTrainingArguments) -> None:
+    """Raise `UserError` for options that contradict each other: measures without a text, two rules of what is kept."""
     if options.average_last and training_args.load_best_model_at_end:
         raise UserError("--average_last and --load_best_model_at_end each say which weights are kept: leave one out")
     wanted = training_args.eval_strategy != "no" or training_args.eval_on_start

@@ -11,7 +11,7 @@ from finbert2 import args, cards, encoder, files, plots, runtime, training, uplo
 from finbert2.errors import UserError, first_line
 from finbert2.pretrain import build, checkpoint
 from finbert2.pretrain.evaluate import evaluate
-from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments, check_held_out
+from finbert2.pretrain.options import PretrainingArguments, PretrainingTrainingArguments, check_together
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     started = time.perf_counter()
     output = Path(training_args.output_dir)
-    check_held_out(options, training_args)
+    check_together(options, training_args)
     tokenizer = checkpoint.load_tokenizer(options.tokenizer_name or options.model_name_or_path or "")
     cache = Path(options.cache_dir or output / "tokens")
     data = fingerprints(options, cache)

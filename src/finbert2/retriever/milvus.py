@@ -118,8 +118,8 @@ def upsert(client: "MilvusClient", collection: str, rows: Sequence[dict[str, Any
 def create(client: "MilvusClient", collection: str, model: dict[str, Any], exact: bool) -> None:
     """Create a collection of passages with a vector of the model's width and BM25 over character bigrams.
 
-    `exact` compares a query with every vector. A graph, which a server does well, is walked by Milvus Lite past what a
-    filter or a deletion leaves: of ten passages that a filter let through it found as few as one.
+    `exact` compares a query with every vector. A graph, which a server does well, is walked by Milvus Lite past most of
+    what a filter or a deletion leaves.
     """
     from pymilvus import DataType, Function, FunctionType
 
